@@ -1,0 +1,1 @@
+"""The HTTP connection pool engine for trio."""

@@ -1,0 +1,294 @@
+"""What a user may set, checked when it is made.
+
+A wrong value raises `ValueError` or `TypeError` that names the field, the value and the range. An option whose
+behaviour is not there yet raises as well: none is inert. Every default carries its reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import attrs
+
+from ._tls_config import TLSConfig
+from ._url import parse_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._types import Origin
+
+    Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+Reuse = Literal["lifo", "round_robin", "least_loaded"]
+
+
+def _whole(low: int, high: int | None = None, *, optional: bool = False) -> Validator:
+    """A validator for whole numbers of a range, None where that means "no limit"."""
+    span = f"at least {low}" if high is None else f"from {low} to {high}"
+
+    def check(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if value is None and optional:
+            return
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{field.name} must be an int, not {value!r}")
+        if value < low or (high is not None and value > high):
+            raise ValueError(f"{field.name} must be {span}, not {value!r}")
+
+    return check
+
+
+def _seconds(*, optional: bool = True, zero: bool = False) -> Validator:
+    """A validator for durations in seconds; None, where it is allowed, means "no limit"."""
+
+    def check(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if value is None and optional:
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{field.name} must be a number of seconds, not {value!r}")
+        if not isfinite(value) or value < 0 or (value == 0 and not zero):
+            least = "0 or more" if zero else "more than 0"
+            none = " (None for no limit)" if optional else ""
+            raise ValueError(f"{field.name} must be {least} and finite{none}, not {value!r}")
+
+    return check
+
+
+def _flag(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{field.name} must be True or False, not {value!r}")
+
+
+def _one_of(*choices: str) -> Validator:
+    def check(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if value not in choices:
+            raise ValueError(f"{field.name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+    return check
+
+
+def _not_there_yet(only: object, what: str) -> Validator:
+    """Refuse everything but `only`: the behaviour behind the option does not exist yet."""
+
+    def check(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if value is not only:
+            raise ValueError(f"{field.name}: {what} is not available yet; the only value is {only!r}, not {value!r}")
+
+    return check
+
+
+def _instance(kind: type) -> Validator:
+    def check(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if not isinstance(value, kind):
+            raise TypeError(f"{field.name} must be a {kind.__name__}, not {value!r}")
+
+    return check
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """Limits of one request, in seconds. None means no limit; a field left out keeps the pool's value.
+
+    Attributes:
+        connect: name look-up, TCP and TLS together, counted from the start of the dial.
+        read: between two pieces of the answer.
+        write: between two pieces of the request that the peer accepts.
+        pool: waiting for a connection.
+        first_byte: from the request's last byte to the answer's head.
+        total: everything, from the call to the body's last byte.
+    """
+
+    connect: float | None = attrs.field(default=5.0, validator=_seconds())
+    read: float | None = attrs.field(default=30.0, validator=_seconds())
+    write: float | None = attrs.field(default=30.0, validator=_seconds())
+    pool: float | None = attrs.field(default=30.0, validator=_seconds())
+    first_byte: float | None = attrs.field(default=None, validator=_seconds())
+    total: float | None = attrs.field(default=None, validator=_seconds())
+
+
+@attrs.frozen(kw_only=True)
+class PoolConfig:
+    """All settings of a pool. Every field is checked when the object is made.
+
+    Durations are seconds, sizes are counts; None means "no limit" unless said otherwise. The reference page
+    "configuration" gives each field's meaning, interaction, default and reason.
+
+    Raises:
+        ValueError: a value is out of range, or asks for behaviour that is not available yet.
+        TypeError: a value has the wrong type.
+    """
+
+    # One process rarely profits from more sockets, and httpx's users know the number.
+    max_connections: int = attrs.field(default=100, validator=_whole(1, 1_000_000))
+    # A quarter of the total: one slow origin cannot take every slot.
+    max_connections_per_host: int = attrs.field(default=25, validator=_whole(1, 1_000_000))
+    max_idle_connections: int | None = attrs.field(default=None, validator=_whole(0, optional=True))
+    min_idle: int = attrs.field(default=0, validator=_whole(0))
+    # Envoy's bound on pending requests.
+    max_waiters: int = attrs.field(default=1024, validator=_whole(0))
+    # Eight at a time: enough to fill a pool in a few round trips, too few for a storm of handshakes.
+    max_dials_per_host: int = attrs.field(default=8, validator=_whole(1))
+
+    connect_timeout: float | None = attrs.field(default=5.0, validator=_seconds())
+    read_timeout: float | None = attrs.field(default=30.0, validator=_seconds())
+    write_timeout: float | None = attrs.field(default=30.0, validator=_seconds())
+    pool_timeout: float | None = attrs.field(default=30.0, validator=_seconds())
+    first_byte_timeout: float | None = attrs.field(default=None, validator=_seconds())
+    total_timeout: float | None = attrs.field(default=None, validator=_seconds())
+    # What a drain waits for exchanges in flight; HikariCP's number.
+    drain_timeout: float = attrs.field(default=10.0, validator=_seconds(optional=False, zero=True))
+
+    keep_alive: bool = attrs.field(default=True, validator=_flag)
+    # Many load balancers close at 60 s; the margin below keeps us from the very edge.
+    idle_timeout: float = attrs.field(default=60.0, validator=_seconds(optional=False))
+    keep_alive_timeout: float = attrs.field(default=1800.0, validator=_seconds(optional=False))
+    max_requests_per_connection: int | None = attrs.field(default=None, validator=_whole(1, optional=True))
+    reuse: Reuse = attrs.field(default="lifo", validator=_one_of("lifo", "round_robin", "least_loaded"))
+
+    health_check_interval: float | None = attrs.field(default=30.0, validator=_seconds())
+    unhealthy_threshold: int = attrs.field(default=3, validator=_whole(1))
+    # gRPC and HikariCP grow by doubling from a tenth of a second to half a minute.
+    dial_backoff: float = attrs.field(default=0.1, validator=_seconds(optional=False))
+    dial_backoff_max: float = attrs.field(default=30.0, validator=_seconds(optional=False))
+
+    tcp_nodelay: bool = attrs.field(default=True, validator=_flag)
+    tcp_keepalive: bool = attrs.field(default=True, validator=_flag)
+    dns_ttl: float = attrs.field(default=300.0, validator=_seconds(optional=False, zero=True))
+    # RFC 8305 §5: 250 ms is the recommended connection attempt delay.
+    happy_eyeballs_delay: float = attrs.field(default=0.25, validator=_seconds(optional=False))
+    local_address: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(str))
+    )
+
+    # What curl, undici and nghttp2 allow lies between 16 and 300 KiB.
+    max_head_size: int = attrs.field(default=65536, validator=_whole(1024, 1 << 24))
+    max_head_fields: int = attrs.field(default=256, validator=_whole(16, 65536))
+
+    http1: bool = attrs.field(default=True, validator=_not_there_yet(True, "switching HTTP/1.1 off"))
+    http2: bool = attrs.field(default=False, validator=_not_there_yet(False, "HTTP/2"))
+    tls: TLSConfig = attrs.field(factory=TLSConfig, validator=_instance(TLSConfig))
+    retry: None = attrs.field(default=None, validator=_not_there_yet(None, "a retry policy"))
+    proxy: None = attrs.field(default=None, validator=_not_there_yet(None, "a proxy"))
+
+    def __attrs_post_init__(self) -> None:
+        """Check the fields against each other."""
+        if self.min_idle > self.max_connections_per_host:
+            raise ValueError(
+                f"min_idle must be at most max_connections_per_host ({self.max_connections_per_host}), "
+                f"not {self.min_idle}"
+            )
+        if self.dial_backoff_max < self.dial_backoff:
+            raise ValueError(
+                f"dial_backoff_max must be at least dial_backoff ({self.dial_backoff}), not {self.dial_backoff_max}"
+            )
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits of a request that brings none of its own."""
+        return Timeouts(
+            connect=self.connect_timeout,
+            read=self.read_timeout,
+            write=self.write_timeout,
+            pool=self.pool_timeout,
+            first_byte=self.first_byte_timeout,
+            total=self.total_timeout,
+        )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Read settings from `PENSTOCK_<FIELD>` variables.
+
+        Numbers are decimal, switches are `true`/`false`, `1`/`0`, `yes`/`no` or `on`/`off`, and `none` stands for
+        None. `overrides` win over the environment. A field that is no plain value (`tls`) cannot be set this way.
+
+        Args:
+            environ: where to look instead of `os.environ`.
+            **overrides: fields set by the caller.
+
+        Raises:
+            ValueError: a variable holds a bad value, or names no field; the message names the variable.
+        """
+        environ = os.environ if environ is None else environ
+        fields = {field.name: field for field in attrs.fields(cls)}
+        found: dict[str, Any] = {}
+        for variable, text in environ.items():
+            if not variable.startswith("PENSTOCK_"):
+                continue
+            name = variable.removeprefix("PENSTOCK_").lower()
+            if name not in fields or name == "tls":
+                raise ValueError(f"{variable}: there is no such setting")
+            if name in overrides:
+                continue
+            found[name] = _parse_variable(variable, text.strip(), str(fields[name].type))
+            try:
+                cls(**{name: found[name]}) if name not in _CROSS_CHECKED else None
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{variable}: {error}") from None
+        try:
+            return cls(**found, **overrides)
+        except (TypeError, ValueError) as error:
+            names = ", ".join(f"PENSTOCK_{name.upper()}" for name in found)
+            raise ValueError(f"{names}: {error}") from None if not names else error
+
+
+#: Fields that are only valid together with another; a single one cannot be tried alone.
+_CROSS_CHECKED = frozenset({"min_idle", "max_connections_per_host", "dial_backoff", "dial_backoff_max"})
+
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _parse_variable(variable: str, text: str, kind: str) -> object:
+    if text.lower() == "none":
+        return None
+    if kind == "bool":
+        try:
+            return _WORDS[text.lower()]
+        except KeyError:
+            raise ValueError(f"{variable} must be true or false, not {text!r}") from None
+    if "int" in kind or "float" in kind:
+        try:
+            return int(text) if "int" in kind else float(text)
+        except ValueError:
+            what = "a whole number" if "int" in kind else "a number of seconds"
+            raise ValueError(f"{variable} must be {what}, not {text!r}") from None
+    return text
+
+
+def _to_origin(value: Origin | str) -> Origin:
+    return parse_origin(value) if isinstance(value, str) else value
+
+
+@attrs.frozen
+class Upstream:
+    """An origin declared in advance, with settings of its own.
+
+    A declared upstream keeps its floor of `min_idle` connections even while unused.
+
+    Args:
+        origin: "https://host[:port]".
+        unix_socket: path of a Unix domain socket to connect to instead of the origin's host; a name that starts
+            with NUL is in Linux' abstract namespace.
+        min_idle: overrides the pool's floor.
+        max_connections: overrides the pool's `max_connections_per_host`.
+        tls: overrides the pool's TLS settings.
+        endpoints: several endpoints for one upstream; not available yet, must stay empty.
+    """
+
+    origin: Origin = attrs.field(converter=_to_origin)
+    unix_socket: str | None = attrs.field(
+        default=None, kw_only=True, validator=attrs.validators.optional(attrs.validators.instance_of(str))
+    )
+    min_idle: int | None = attrs.field(default=None, kw_only=True, validator=_whole(0, optional=True))
+    max_connections: int | None = attrs.field(default=None, kw_only=True, validator=_whole(1, optional=True))
+    tls: TLSConfig | None = attrs.field(
+        default=None, kw_only=True, validator=attrs.validators.optional(_instance(TLSConfig))
+    )
+    endpoints: Sequence[object] = attrs.field(default=(), kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what is not there yet."""
+        if self.endpoints:
+            raise ValueError("endpoints: several endpoints per upstream are not available yet; leave it empty")

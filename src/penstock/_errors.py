@@ -1,0 +1,307 @@
+"""Every error that leaves the public surface.
+
+The tree follows httpx, so that habits carry over and the mapping to the SDK transports is one to one. Facts are
+attributes, not more classes: a floor raises with what it knows, the floors above fill in what they know with
+`RequestError.annotate`. `trio.Cancelled` is never wrapped, and no bare `OSError`, trio error or exception group
+leaves the package.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Literal, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ._types import Origin
+
+Phase = Literal["pool", "resolve", "connect", "tls", "write", "first_byte", "read", "close", "total"]
+RequestSent = Literal["no", "partly", "fully"]
+
+#: How much of what a peer said an error may quote.
+PEER_SAID_LIMIT = 64
+
+
+class ProtocolReason(Enum):
+    """Why an answer was refused; a closed set that errors, metrics and verdict tables share."""
+
+    FRAMING = "framing"
+    LIMIT = "limit"
+    TRUNCATED = "truncated"
+    UNSOLICITED = "unsolicited"
+    VERSION = "version"
+    UPGRADE = "upgrade"
+    GOAWAY = "goaway"
+    SETTINGS = "settings"
+    CONTENT_TYPE = "content_type"
+
+
+def quote_peer(data: bytes) -> str:
+    """Escape at most 64 bytes of what a peer said, safe to print and to log."""
+    shown = data[:PEER_SAID_LIMIT]
+    text = shown.decode("ascii", "backslashreplace").encode("unicode_escape").decode("ascii")
+    return text + ("…" if len(data) > PEER_SAID_LIMIT else "")
+
+
+class PenstockError(Exception):
+    """Root of everything that Penstock raises on purpose."""
+
+
+class RequestError(PenstockError):
+    """A request could not be answered.
+
+    Attributes:
+        origin: the origin that was asked, where one is known.
+        phase: what was being done when it failed.
+        attempt: 1 for the first try, 2 after one transparent replay.
+        request_sent: how much of the request was handed to the network: "no", "partly" or "fully". Only "no" proves
+            that the server did not see it.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        origin: Origin | None = None,
+        phase: Phase | None = None,
+        attempt: int = 1,
+        request_sent: RequestSent = "no",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.origin = origin
+        self.phase = phase
+        self.attempt = attempt
+        self.request_sent: RequestSent = request_sent
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.origin}]" if self.origin is not None else self.message
+
+    def annotate(
+        self,
+        *,
+        origin: Origin | None = None,
+        phase: Phase | None = None,
+        attempt: int | None = None,
+        request_sent: RequestSent | None = None,
+    ) -> Self:
+        """Fill in facts that the floor which raised could not know; what is known already stays."""
+        self.origin = self.origin or origin
+        self.phase = self.phase or phase
+        if attempt is not None:
+            self.attempt = attempt
+        if request_sent is not None:
+            self.request_sent = request_sent
+        return self
+
+
+class TransportError(RequestError):
+    """The failure lies between the caller and the server, not in the answer."""
+
+
+class TimeoutException(TransportError, TimeoutError):
+    """A phase took longer than its limit; also a builtin `TimeoutError`."""
+
+
+class ConnectTimeout(TimeoutException):
+    """Resolving, connecting and the TLS handshake together took longer than `connect_timeout`."""
+
+
+class ReadTimeout(TimeoutException):
+    """No byte arrived for `read_timeout` seconds, or no head within `first_byte_timeout`."""
+
+
+class WriteTimeout(TimeoutException):
+    """The peer accepted no byte for `write_timeout` seconds."""
+
+
+class PoolTimeout(TimeoutException):
+    """No connection could be had within `pool_timeout`.
+
+    Attributes:
+        ledger: counts at that moment: total, active, idle, dialing, closing, waiting, limit.
+        last_dial_error: why the latest dial to this origin failed, if one failed.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        ledger: Mapping[str, int] | None = None,
+        last_dial_error: BaseException | None = None,
+        origin: Origin | None = None,
+        phase: Phase | None = "pool",
+    ) -> None:
+        super().__init__(message, origin=origin, phase=phase)
+        self.ledger: dict[str, int] = dict(ledger or {})
+        self.last_dial_error = last_dial_error
+
+
+class NetworkError(TransportError):
+    """The network, or the way to it, failed."""
+
+
+class ConnectError(NetworkError):
+    """No connection could be made."""
+
+
+class NameResolutionError(ConnectError):
+    """The host name has no usable address."""
+
+
+class TLSError(ConnectError):
+    """The TLS handshake failed, or ended with properties that the configuration forbids."""
+
+
+class CertificateError(TLSError):
+    """The certificate did not verify; never retried.
+
+    Attributes:
+        verify_code: OpenSSL's X509_V_ERR number, 0 if there is none.
+        verify_message: OpenSSL's words for it.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        verify_code: int = 0,
+        verify_message: str = "",
+        origin: Origin | None = None,
+        phase: Phase | None = "tls",
+    ) -> None:
+        super().__init__(message, origin=origin, phase=phase)
+        self.verify_code = verify_code
+        self.verify_message = verify_message
+
+
+class PinMismatch(TLSError):
+    """The certificate verified, but no key of its chain is pinned; never retried, no request byte was sent.
+
+    Attributes:
+        presented: the pins of the verified chain, leaf first ("sha256/…"); empty where there was no chain to check.
+        configured: the pins that would have been accepted.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        presented: Sequence[str] = (),
+        configured: Sequence[str] = (),
+        origin: Origin | None = None,
+        phase: Phase | None = "tls",
+    ) -> None:
+        super().__init__(message, origin=origin, phase=phase)
+        self.presented = tuple(presented)
+        self.configured = tuple(configured)
+
+
+class AddressNotAllowed(ConnectError):
+    """Every address of the host is refused by the access rules."""
+
+
+class ReadError(NetworkError):
+    """The connection broke before the answer was complete."""
+
+
+class WriteError(NetworkError):
+    """The connection broke while the request was written, and no answer was there to read."""
+
+
+class CloseError(NetworkError):
+    """The connection could not be closed in good order."""
+
+
+class ProtocolError(TransportError):
+    """The rules of HTTP were broken. Abstract: see `LocalProtocolError` and `RemoteProtocolError`."""
+
+
+class LocalProtocolError(ProtocolError):
+    """The caller asked for something HTTP does not allow; nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The server broke the rules; its connection is discarded.
+
+    Attributes:
+        reason: which kind of rule, from the closed set `ProtocolReason`.
+        peer_said: at most 64 bytes of what the peer sent, escaped.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: ProtocolReason,
+        peer_said: bytes = b"",
+        origin: Origin | None = None,
+        phase: Phase | None = "read",
+        request_sent: RequestSent = "fully",
+    ) -> None:
+        self.reason = reason
+        self.peer_said = quote_peer(peer_said)
+        if self.peer_said:
+            message = f"{message}; the peer said: {self.peer_said}"
+        super().__init__(message, origin=origin, phase=phase, request_sent=request_sent)
+
+
+class ProxyError(TransportError):
+    """The proxy refused or failed."""
+
+
+class UnsupportedProtocol(TransportError):
+    """The URL's scheme is neither http nor https."""
+
+
+class PoolError(TransportError):
+    """The pool itself refused. See the subclasses."""
+
+
+class PoolClosed(PoolError):
+    """The pool is closed or draining."""
+
+
+class PoolFull(PoolError):
+    """`max_waiters` callers are waiting already."""
+
+
+class CircuitOpen(PoolError):
+    """Every endpoint of an upstream that was told to fail fast is ejected."""
+
+
+class DecodingError(RequestError):
+    """The body cannot be decoded: broken compression, wrong charset, no JSON."""
+
+
+class TooManyRedirects(RequestError):
+    """A redirect chain was longer than the limit, or went in a circle."""
+
+
+class HTTPStatusError(PenstockError):
+    """Raised by `Response.raise_for_status`.
+
+    Attributes:
+        response: the response that was refused.
+    """
+
+    def __init__(self, message: str, *, response: object) -> None:
+        super().__init__(message)
+        self.response = response
+
+
+class InvalidURL(PenstockError, ValueError):
+    """The URL cannot be used; nothing was sent."""
+
+
+class StreamError(PenstockError):
+    """A body was used in a way it does not allow."""
+
+
+class StreamConsumed(StreamError):
+    """The body was read already and was not kept."""
+
+
+class StreamClosed(StreamError):
+    """The response was closed before its body was read to the end."""

@@ -1,0 +1,159 @@
+"""What happened, as records: the only way anything observable leaves the core.
+
+Events are plain slotted tuples, built only while somebody listens. Times are on trio's clock, in seconds.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from ._types import Origin
+
+
+class CloseReason(Enum):
+    """Why a connection was closed; the first reason seen is the one reported."""
+
+    IDLE_EXPIRED = "idle_expired"
+    KEEPALIVE_HINT = "keepalive_hint"
+    MAX_AGE = "max_age"
+    MAX_REQUESTS = "max_requests"
+    PEER_CLOSED = "peer_closed"
+    UNSOLICITED_DATA = "unsolicited_data"
+    PROTOCOL_ERROR = "protocol_error"
+    IO_ERROR = "io_error"
+    TIMED_OUT = "timed_out"
+    PROBE_FAILED = "probe_failed"
+    UNHEALTHY_ENDPOINT = "unhealthy_endpoint"
+    GENERATION = "generation"
+    SURPLUS = "surplus"
+    STALLED_GROUP = "stalled_group"
+    CANCELLED_MID_EXCHANGE = "cancelled_mid_exchange"
+    EARLY_BODY_CLOSE = "early_body_close"
+    CONNECTION_CLOSE_HEADER = "connection_close_header"
+    KEEP_ALIVE_OFF = "keep_alive_off"
+    LEAKED = "leaked"
+    UPGRADED = "upgraded"
+    DISCARDED = "discarded"
+    DRAINING = "draining"
+    POOL_CLOSED = "pool_closed"
+    DIAL_FAILED = "dial_failed"
+    RESOURCE_EXHAUSTED = "resource_exhausted"
+
+
+class RejectReason(Enum):
+    """Why a waiter got no connection."""
+
+    POOL_CLOSED = "pool_closed"
+    POOL_FULL = "pool_full"
+    POOL_TIMEOUT = "pool_timeout"
+    DIAL_FAILED = "dial_failed"
+    CANCELLED = "cancelled"
+
+
+class DialStarted(NamedTuple):
+    """A dial was started for a waiter, for the floor or for a prewarm."""
+
+    at: float
+    origin: Origin
+    connection: int
+
+
+class DialFailed(NamedTuple):
+    """A dial ended without a connection."""
+
+    at: float
+    origin: Origin
+    connection: int
+    error: BaseException
+
+
+class ConnectionOpened(NamedTuple):
+    """A dial ended with a usable connection."""
+
+    at: float
+    origin: Origin
+    connection: int
+
+
+class ConnectionTaken(NamedTuple):
+    """A connection was handed to an acquirer; `waited` is its time in the queue in seconds."""
+
+    at: float
+    origin: Origin
+    connection: int
+    waited: float
+
+
+class ConnectionReturned(NamedTuple):
+    """An exchange gave its connection back in a reusable state."""
+
+    at: float
+    origin: Origin
+    connection: int
+
+
+class ConnectionClosing(NamedTuple):
+    """A connection is being closed; it holds its slot until `ConnectionClosed`."""
+
+    at: float
+    origin: Origin
+    connection: int
+    reason: CloseReason
+
+
+class ConnectionClosed(NamedTuple):
+    """The socket is closed and the slot is free."""
+
+    at: float
+    origin: Origin
+    connection: int
+    reason: CloseReason
+
+
+class WaiterQueued(NamedTuple):
+    """An acquirer found no connection and waits."""
+
+    at: float
+    origin: Origin
+    waiter: int
+
+
+class WaiterEnded(NamedTuple):
+    """A waiter left the queue without a connection."""
+
+    at: float
+    origin: Origin
+    waiter: int
+    reason: RejectReason
+
+
+class EndpointUnhealthy(NamedTuple):
+    """An endpoint failed `unhealthy_threshold` times in a row; no dial before `until`."""
+
+    at: float
+    origin: Origin
+    failures: int
+    until: float
+
+
+class EndpointRecovered(NamedTuple):
+    """An endpoint that was unhealthy answered again."""
+
+    at: float
+    origin: Origin
+
+
+Event = (
+    DialStarted
+    | DialFailed
+    | ConnectionOpened
+    | ConnectionTaken
+    | ConnectionReturned
+    | ConnectionClosing
+    | ConnectionClosed
+    | WaiterQueued
+    | WaiterEnded
+    | EndpointUnhealthy
+    | EndpointRecovered
+)
