@@ -35,6 +35,7 @@ class ProtocolReason(Enum):
     GOAWAY = "goaway"
     SETTINGS = "settings"
     CONTENT_TYPE = "content_type"
+    REDIRECT = "redirect"
 
 
 def quote_peer(data: bytes) -> str:
