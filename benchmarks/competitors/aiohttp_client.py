@@ -1,0 +1,24 @@
+"""aiohttp, on the event loop it was made for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+LIBRARY = "aiohttp"
+LOOP = "asyncio"
+
+
+@asynccontextmanager
+async def open_fetchers(port: int, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
+    """Yield `count` times the same fetcher over one session."""
+    url = f"http://127.0.0.1:{port}/"
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=count)) as session:
+
+        async def fetch() -> bytes:
+            async with session.get(url) as response:
+                return await response.read()
+
+        yield [fetch] * count

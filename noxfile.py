@@ -1,0 +1,102 @@
+"""What a machine does for this project. `nox` alone runs the checks; `nox --list` names the rest.
+
+`nox -s tests` uses the Python that nox runs on; `nox -s tests-3.13` uses another, and `nox -t pythons` every supported
+one that is installed. Which ones are supported stands in the classifiers of `pyproject.toml` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.2.9"
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+nox.options.sessions = ["tests", "lint", "types", "docs"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+SOURCES = ["src", "tests", "benchmarks", "docs", "noxfile.py"]
+
+
+def install(session: nox.Session, *groups: str, extras: str = "demo,brotli,zstd") -> None:
+    """Install Penstock as an editable package, with its extras and the named dependency groups."""
+    requirements = [line for group in groups for line in nox.project.dependency_groups(PROJECT, group)]
+    session.install("-e", f".[{extras}]", *requirements)
+
+
+def run_tests(session: nox.Session) -> None:
+    """The whole test suite."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+nox.session(run_tests, name="tests")
+for version in PYTHONS:
+    nox.session(run_tests, python=version, name=f"tests-{version}", tags=["pythons"], default=False)
+
+
+@nox.session
+def floors(session: nox.Session) -> None:
+    """The test suite with the oldest dependencies that `pyproject.toml` allows."""
+    install(session, "test")
+    oldest = [re.sub(r"\s*>=\s*", "==", line) for line in PROJECT["project"]["dependencies"]]
+    session.install(*oldest)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The pure core must be covered, every branch, by its own tests alone."""
+    install(session, "test")
+    session.env["COVERAGE_FILE"] = str(Path(session.create_tmp(), "coverage"))
+    session.run("coverage", "run", "-m", "pytest", "tests/core", "-q", *session.posargs)
+    session.run("coverage", "report")
+
+
+@nox.session
+def model(session: nox.Session) -> None:
+    """The model of the pool with a hundred times the usual steps."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", "tests/core", "-k", "model", "--hypothesis-profile=model", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff's rules and format, and flake8-async for what ruff does not know."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+    session.run("flake8-async", *session.posargs, "src", "tests", "benchmarks")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, strictly, over the package and over a program that uses its public surface."""
+    install(session, "test", "types")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the pages; a warning or a link to nowhere is an error."""
+    install(session, "docs")
+    session.run(
+        "sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs
+    )
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """What pooling changes, on this machine."""
+    install(session, extras="demo")
+    session.run("penstock", "demo", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Penstock beside its peers, the cost of the core's operations, the cost of a cold start."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
