@@ -1,0 +1,51 @@
+"""Names and values that a caller passes as mappings or pairs, encoded as forms encode them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from urllib.parse import quote_plus
+
+FieldValue = str | int | float | bool | None
+Fields = Mapping[str, FieldValue | Sequence[FieldValue]] | Iterable[tuple[str, FieldValue]]
+
+
+def encode_fields(fields: Fields, what: str) -> str:
+    """Encode as application/x-www-form-urlencoded (the URL standard §5.2): a space is "+", text is UTF-8.
+
+    A list of values repeats its name, True and False are "true" and "false", and a name whose value is None is left out.
+
+    Args:
+        fields: a mapping, or pairs where the order of repeated names matters.
+        what: the caller's word for them, used in messages.
+
+    Raises:
+        TypeError: something else was passed; the message names it.
+        ValueError: a text has no UTF-8 form.
+    """
+    encoded: list[str] = []
+    for name, value in _to_pairs(fields, what):
+        for single in value if isinstance(value, list | tuple) else (value,):
+            if single is not None:
+                encoded.append(f"{quote_plus(name)}={quote_plus(_to_text(single, name, what))}")
+    return "&".join(encoded)
+
+
+def _to_pairs(fields: object, what: str) -> Iterator[tuple[str, object]]:
+    if isinstance(fields, str | bytes | bytearray) or not isinstance(fields, Iterable):
+        hint = "append it to the URL" if what == "params" else "pass a finished body as content="
+        raise TypeError(f"{what} must be a mapping or pairs, not {type(fields).__name__}; {hint}")
+    for pair in fields.items() if isinstance(fields, Mapping) else fields:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"{what} must be pairs of a name and a value, not {type(pair).__name__}")
+        name, value = pair
+        if not isinstance(name, str):
+            raise TypeError(f"a name in {what} must be a str, not {type(name).__name__}")
+        yield name, value
+
+
+def _to_text(value: object, name: str, what: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise TypeError(f"{what}[{name!r}] must be str, int, float, bool or None, not {type(value).__name__}")
