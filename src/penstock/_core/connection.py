@@ -1,0 +1,149 @@
+"""A connection as the pool keeps it: its states, the table of its transitions, and its entry.
+
+Rules of the file:
+
+1. Every change of state goes through `ConnectionEntry.step`; the table below is the only place that knows which
+   changes exist. A pair that is not in it is a bug of the machine, reported loudly as a `KeyError`.
+2. DRAINING is one-way: a latched connection finishes what it carries and takes nothing new.
+3. CLOSING still holds its slot. Only CLOSED gives it back.
+4. The capacity rule is the same for both protocols: a connection with `in_use < capacity` may take another exchange.
+   HTTP/1.1 has a capacity of 1. IDLE means `in_use == 0`.
+
+The diagram in the documentation is drawn from `TRANSITIONS`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .._events import CloseReason
+    from .endpoint import Endpoint
+    from .waiters import Waiter
+
+INF = float("inf")
+
+
+class State(IntEnum):
+    """Where a connection stands."""
+
+    DIALING = 0
+    IDLE = 1
+    ACTIVE = 2
+    PROBING = 3
+    DRAINING = 4
+    CLOSING = 5
+    CLOSED = 6
+
+
+class Signal(IntEnum):
+    """What happens to a connection."""
+
+    CONNECTED = 0
+    DIAL_FAILED = 1
+    TAKEN = 2
+    FREED = 3
+    PROBE = 4
+    PROBE_OK = 5
+    LATCH = 6
+    CLOSE = 7
+    CLOSED = 8
+
+
+TRANSITIONS: dict[State, dict[Signal, State]] = {
+    State.DIALING: {
+        Signal.CONNECTED: State.IDLE,
+        Signal.DIAL_FAILED: State.CLOSED,
+        Signal.CLOSE: State.CLOSING,
+    },
+    State.IDLE: {
+        Signal.TAKEN: State.ACTIVE,
+        Signal.PROBE: State.PROBING,
+        Signal.CLOSE: State.CLOSING,
+    },
+    State.ACTIVE: {
+        Signal.TAKEN: State.ACTIVE,
+        Signal.FREED: State.IDLE,
+        Signal.LATCH: State.DRAINING,
+        Signal.CLOSE: State.CLOSING,
+    },
+    State.PROBING: {
+        Signal.PROBE_OK: State.IDLE,
+        Signal.CLOSE: State.CLOSING,
+    },
+    State.DRAINING: {
+        Signal.CLOSE: State.CLOSING,
+    },
+    State.CLOSING: {
+        Signal.CLOSED: State.CLOSED,
+    },
+    State.CLOSED: {},
+}
+
+
+class ConnectionEntry:
+    """The pool's record of one connection, from before its dial until after its close.
+
+    Attributes:
+        id: unique in the pool, never used again.
+        endpoint: whose slot it holds.
+        handle: what the owner attached; the core never looks inside.
+        waiter: while DIALING, the waiter on whose behalf the dial was started, if that one still waits.
+        expires_at: end of its longest life; set when it opens.
+        idle_until: end of its idle time, soft: a floor connection may stay longer.
+        usable_until: `expires_at`, or what the server's Keep-Alive hint leaves if that is less; hard.
+        checked_at: when it was last known to be alive.
+        timer_at: when its timer is due (see `timers`).
+    """
+
+    __slots__ = (
+        "capacity",
+        "checked_at",
+        "close_reason",
+        "endpoint",
+        "exchanges",
+        "expires_at",
+        "generation",
+        "handle",
+        "id",
+        "idle_since",
+        "idle_until",
+        "in_use",
+        "opened_at",
+        "state",
+        "timer_at",
+        "usable_until",
+        "waiter",
+    )
+
+    def __init__(self, number: int, endpoint: Endpoint, *, generation: int) -> None:
+        self.id = number
+        self.endpoint = endpoint
+        self.generation = generation
+        self.waiter: Waiter | None = None
+        self.state = State.DIALING
+        self.handle: Any = None
+        self.capacity = 0
+        self.in_use = 0
+        self.exchanges = 0
+        self.opened_at = INF
+        self.expires_at = INF
+        self.idle_since = INF
+        self.idle_until = INF
+        self.usable_until = INF
+        self.checked_at = INF
+        self.timer_at = INF
+        self.close_reason: CloseReason | None = None
+        endpoint.states[State.DIALING] += 1
+
+    def step(self, signal: Signal) -> None:
+        """Move along the table and keep the endpoint's counts true."""
+        old = self.state
+        self.state = new = TRANSITIONS[old][signal]
+        states = self.endpoint.states
+        states[old] -= 1
+        states[new] += 1
+
+    def __repr__(self) -> str:
+        return f"<connection {self.id} {self.state.name} to {self.endpoint.origin}>"

@@ -1,0 +1,153 @@
+"""An endpoint as the pool keeps it, the queue of its upstream, and the counts that must add up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .connection import INF, ConnectionEntry, State
+from .expiry import IdleLesson
+from .health import Health
+from .selection import ReuseOrder, reuse_order
+from .waiters import WaitQueue
+
+if TYPE_CHECKING:
+    from .._config import PoolConfig
+    from .._types import Origin
+
+
+class Counters:
+    """What has happened so far, as integers; they only grow.
+
+    Always: acquires = delivered + failed + timed_out + cancelled + rejected + queued, and
+    dials_started = dials_ok + dials_failed + dials_given_up + in flight.
+    """
+
+    __slots__ = (
+        "acquires",
+        "cancelled",
+        "closed",
+        "delivered",
+        "dials_failed",
+        "dials_given_up",
+        "dials_ok",
+        "dials_started",
+        "failed",
+        "refused",
+        "rejected",
+        "released",
+        "reused",
+        "timed_out",
+        "waited",
+        "waited_seconds",
+    )
+
+    def __init__(self) -> None:
+        self.acquires = 0
+        self.delivered = 0
+        self.reused = 0
+        self.refused = 0
+        self.failed = 0
+        self.timed_out = 0
+        self.cancelled = 0
+        self.rejected = 0
+        self.waited = 0
+        self.waited_seconds = 0.0
+        self.released = 0
+        self.dials_started = 0
+        self.dials_ok = 0
+        self.dials_failed = 0
+        self.dials_given_up = 0
+        self.closed = 0
+
+    def add(self, other: Counters) -> None:
+        """Add the other's counts to these."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Upstream:
+    """A group of endpoints that serve the same thing, and the one queue of those who wait for any of them.
+
+    A lone origin is an upstream of one endpoint.
+    """
+
+    __slots__ = ("endpoint", "queue", "stalled_at")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.queue = WaitQueue()
+        # Number of the waiter under which it is registered as stalled by the total limit; None if it is not.
+        self.stalled_at: int | None = None
+
+
+class Endpoint:
+    """One origin with its connections.
+
+    Attributes:
+        states: how many connections stand in each state, by `State`.
+        ready: connections with room, in the order of the reuse strategy.
+        dials: connections being dialled, oldest first.
+        target: connections that a prewarm asked for and that are not there yet; 0 if none.
+        last_used: when somebody last acquired or prewarmed; `INF` for a declared endpoint, which is always in use.
+        closed_by_reason: closes so far, by the value of their reason.
+    """
+
+    __slots__ = (
+        "closed_by_reason",
+        "connections",
+        "counters",
+        "declared",
+        "dials",
+        "handle",
+        "health",
+        "last_used",
+        "lesson",
+        "max_connections",
+        "min_idle",
+        "origin",
+        "ready",
+        "states",
+        "target",
+        "timer_at",
+        "upstream",
+    )
+
+    def __init__(
+        self, origin: Origin, config: PoolConfig, *, max_connections: int, min_idle: int, declared: bool
+    ) -> None:
+        self.origin = origin
+        self.max_connections = max_connections
+        self.min_idle = min(min_idle, max_connections)
+        self.declared = declared
+        self.upstream = Upstream(self)
+        self.connections: dict[ConnectionEntry, None] = {}
+        self.states = [0] * len(State)
+        self.ready: ReuseOrder = reuse_order(config.reuse)
+        self.dials: dict[ConnectionEntry, None] = {}
+        self.health = Health()
+        self.lesson = IdleLesson()
+        self.counters = Counters()
+        self.closed_by_reason: dict[str, int] = {}
+        self.target = 0
+        self.last_used = -INF
+        self.timer_at = INF
+        self.handle: Any = None
+
+    @property
+    def slots(self) -> int:
+        """Slots in use: every connection from before its dial until after its close."""
+        return len(self.connections)
+
+    @property
+    def live(self) -> int:
+        """Connections that can serve, now or after what they carry."""
+        states = self.states
+        return states[State.IDLE] + states[State.ACTIVE] + states[State.PROBING]
+
+    def is_in_use(self, now: float, idle_timeout: float) -> bool:
+        """Whether it was declared, or used within the idle time; only then its floor is kept."""
+        return self.declared or now < self.last_used + idle_timeout
+
+    def floor(self, now: float, idle_timeout: float) -> int:
+        """How many connections to keep."""
+        return self.min_idle if self.min_idle and self.is_in_use(now, idle_timeout) else 0

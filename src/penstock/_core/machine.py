@@ -1,0 +1,395 @@
+"""The pool's machine: events in, actions out. The only entry to this floor.
+
+A method is called when something happened: somebody wants a connection, a dial ended, an exchange gave its connection
+back, time passed. It changes the ledger, does the duties that follow (see `duties`), appends to `actions` what should
+be done about it, and returns. The owner performs the actions in order and reports what came of them with further
+calls; nothing here waits or calls back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import _events as events
+from .._events import CloseReason, RejectReason
+from . import backoff
+from .actions import Probe, WakeAt
+from .connection import INF, ConnectionEntry, Signal, State
+from .duties import Duties, Phase
+from .endpoint import Endpoint
+from .expiry import life_span
+from .sizing import Hindrance
+from .waiters import Waiter, WaiterState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .._types import Origin
+    from .actions import Action
+
+
+class PoolMachine(Duties):
+    """All decisions of a pool, and nothing else: one method per event."""
+
+    # ---- what the owner asks -----------------------------------------------------------------------------------------
+
+    def take_actions(self) -> list[Action]:
+        """What is to be done since the last call, in order."""
+        actions, self.actions = self.actions, []
+        return actions
+
+    def endpoint(
+        self,
+        now: float,
+        origin: Origin,
+        *,
+        max_connections: int | None = None,
+        min_idle: int | None = None,
+        declared: bool = False,
+    ) -> Endpoint:
+        """The endpoint of an origin; made on first use. A declared one is never forgotten and keeps its floor."""
+        endpoint = self.endpoints.get(origin)
+        if endpoint is None:
+            endpoint = Endpoint(
+                origin,
+                self.config,
+                max_connections=self.config.max_connections_per_host if max_connections is None else max_connections,
+                min_idle=self.config.min_idle if min_idle is None else min_idle,
+                declared=declared,
+            )
+            self.endpoints[origin] = endpoint
+            if declared:
+                self._keep_floor(now, endpoint)
+            else:
+                endpoint.last_used = now
+                self._schedule(endpoint, now + self.config.idle_timeout)
+        return endpoint
+
+    def hindrance(self, now: float, waiter: Waiter) -> Hindrance | None:
+        """Why a queued waiter has no dial of its own; None if one is running for it."""
+        if self.phase is Phase.SUSPENDED:
+            return Hindrance.SUSPENDED
+        return None if waiter.dial is not None else self._hindrance(now, waiter.endpoint)
+
+    def connections(self) -> Iterator[ConnectionEntry]:
+        """Every connection that holds a slot."""
+        for endpoint in self.endpoints.values():
+            yield from endpoint.connections
+
+    # ---- acquire and release -----------------------------------------------------------------------------------------
+
+    def acquire(self, now: float, waiter: Waiter) -> ConnectionEntry | None:
+        """Somebody wants a connection.
+
+        Returns:
+            A connection, counted as taken; or None, and then `waiter.state` tells whether it is queued or refused.
+        """
+        endpoint = waiter.endpoint
+        endpoint.counters.acquires += 1
+        self._waiter_number = waiter.number = self._waiter_number + 1
+        endpoint.last_used = max(endpoint.last_used, now)
+        if self.phase is Phase.RUNNING and not endpoint.upstream.queue.size:
+            entry = self._take(now, endpoint)
+            if entry is not None:
+                self._hand_over(now, waiter, entry)
+                if endpoint.min_idle:
+                    self._keep_floor(now, endpoint)
+                return entry
+        self._enqueue(now, waiter, again=False)
+        return None
+
+    def cancel(self, now: float, waiter: Waiter) -> None:
+        """The waiter gave up. No-op if it has ended already: what was delivered has to be released."""
+        if waiter.state is WaiterState.QUEUED:
+            self._end(now, waiter, RejectReason.CANCELLED, None)
+
+    def refuse(self, now: float, waiter: Waiter, entry: ConnectionEntry, reason: CloseReason) -> ConnectionEntry | None:
+        """The last look at a delivered connection found it unfit: it is closed, and the waiter's turn comes again.
+
+        Returns:
+            Another connection, or None, as `acquire` does.
+        """
+        endpoint = waiter.endpoint
+        endpoint.counters.refused += 1
+        waiter.entry = None
+        waiter.state = WaiterState.NEW
+        entry.in_use -= 1
+        entry.exchanges -= 1
+        if reason is CloseReason.PEER_CLOSED:
+            endpoint.lesson.peer_closed(now, now - entry.idle_since)
+        if entry.state is State.ACTIVE:
+            self._retire(now, entry, reason)
+        elif entry.state is State.DRAINING and not entry.in_use:
+            self._close(now, entry, reason)
+        if self.phase is Phase.RUNNING:
+            other = self._take(now, endpoint)
+            if other is not None:
+                self._hand_over(now, waiter, other)
+                return other
+        self._enqueue(now, waiter, again=True)
+        return None
+
+    def release(
+        self,
+        now: float,
+        entry: ConnectionEntry,
+        reason: CloseReason | None = None,
+        *,
+        succeeded: bool | None = True,
+        idle_hint: float | None = None,
+    ) -> None:
+        """An exchange ended and gives its connection back.
+
+        Args:
+            now: the time.
+            entry: the connection.
+            reason: why it must not be used again, or None.
+            succeeded: whether the endpoint did its part; None if that was not found out.
+            idle_hint: seconds the server says it keeps the connection idle.
+        """
+        endpoint = entry.endpoint
+        endpoint.counters.released += 1
+        entry.in_use -= 1
+        if entry.state is State.ACTIVE:
+            if reason is None:
+                reason = self._unfit(now, entry, idle_hint)
+            if reason is not None:
+                self._retire(now, entry, reason)
+            elif self.phase is Phase.RUNNING and endpoint.upstream.queue.size:
+                entry.idle_since = now
+                self._deliver(now, entry)
+            else:
+                self._settle(now, entry, idle_hint)
+        elif entry.state is State.DRAINING and not entry.in_use:
+            self._close(now, entry, entry.close_reason or CloseReason.DRAINING)
+        if succeeded:
+            health = endpoint.health
+            if health.exchange_failures or health.pauses:
+                self._recover(now, endpoint)
+        elif succeeded is not None:
+            self._exchange_failed(now, endpoint)
+
+    # ---- dials -------------------------------------------------------------------------------------------------------
+
+    def connected(self, now: float, entry: ConnectionEntry, handle: object, capacity: int = 1) -> bool:
+        """A dial made a connection.
+
+        Returns:
+            Whether the pool takes it; if not, it was given up meanwhile: close it and report `closed`.
+        """
+        if entry.state is not State.DIALING:
+            return False
+        endpoint = entry.endpoint
+        endpoint.counters.dials_ok += 1
+        endpoint.health.dialled()
+        self._shortages = 0
+        self._end_dial(entry)
+        entry.step(Signal.CONNECTED)
+        entry.handle = handle
+        entry.capacity = capacity
+        entry.opened_at = entry.checked_at = now
+        entry.expires_at = entry.usable_until = now + life_span(self.config.keep_alive_timeout, self._chance())
+        if self.observed:
+            self._emit(events.ConnectionOpened(now, endpoint.origin, entry.id))
+        if entry.generation != self.generation:
+            self._close(now, entry, CloseReason.GENERATION)
+        else:
+            self._settle(now, entry, None)
+            if endpoint.target and endpoint.live >= endpoint.target:
+                endpoint.target = 0
+        self._plan(now, endpoint)
+        return True
+
+    def dial_failed(self, now: float, entry: ConnectionEntry, error: BaseException, *, local: bool = False) -> None:
+        """A dial ended without a connection.
+
+        Args:
+            now: the time.
+            entry: the dial.
+            error: why.
+            local: whether this machine lacked something (descriptors, ports, memory): then the endpoint is not
+                blamed, and the connection idle for longest is closed so that the waiter can be served by a second
+                try.
+        """
+        if entry.state is not State.DIALING:
+            self.closed(now, entry)
+            return
+        endpoint = entry.endpoint
+        endpoint.counters.dials_failed += 1
+        endpoint.target = 0
+        waiter = self._end_dial(entry)
+        if self.observed:
+            self._emit(events.DialFailed(now, endpoint.origin, entry.id, error))
+        if local:
+            self._shortage(now, waiter, error)
+            paused = False
+        else:
+            paused = endpoint.health.dial_failed(now, error, self.config, self._chance())
+            if waiter is not None:
+                self._end(now, waiter, RejectReason.DIAL_FAILED, error)
+        entry.close_reason = CloseReason.DIAL_FAILED
+        entry.step(Signal.DIAL_FAILED)
+        if paused:
+            self._pause(now, endpoint)
+            if not endpoint.live:
+                # Nobody can be served before the pause is over, and then one dial tries: waiting for it would only
+                # hide the reason.
+                for unserved in list(endpoint.upstream.queue.uncovered):
+                    self._end(now, unserved, RejectReason.DIAL_FAILED, error)
+        self._free_slot(now, entry)
+
+    def prewarm(self, now: float, endpoint: Endpoint, count: int) -> None:
+        """Dial until `count` connections are there; a dial that fails ends the wish."""
+        endpoint.last_used = max(now, endpoint.last_used)
+        endpoint.target = min(count, endpoint.max_connections, self.config.max_connections)
+        if endpoint.live >= endpoint.target:
+            endpoint.target = 0
+        self._keep_floor(now, endpoint)
+
+    # ---- connections outside an exchange -----------------------------------------------------------------------------
+
+    def lost(self, now: float, entry: ConnectionEntry, reason: CloseReason) -> None:
+        """An idle connection was seen to be unfit. No-op if it is not idle any more: its exchange will find out."""
+        if entry.state is State.IDLE:
+            if reason is CloseReason.PEER_CLOSED:
+                entry.endpoint.lesson.peer_closed(now, now - entry.idle_since)
+            self._close(now, entry, reason)
+
+    def probed(self, now: float, entry: ConnectionEntry, reason: CloseReason | None) -> None:
+        """A probe ended: alive if `reason` is None. A broken connection counts against the endpoint."""
+        if entry.state is not State.PROBING:
+            return
+        endpoint = entry.endpoint
+        if reason is not None:
+            self._close(now, entry, CloseReason.PROBE_FAILED)
+            if reason is CloseReason.IO_ERROR:
+                self._exchange_failed(now, endpoint)
+            return
+        entry.step(Signal.PROBE_OK)
+        entry.checked_at = now
+        endpoint.ready.restore(entry)
+        self._schedule(entry, self._next_check(now, entry))
+        self._serve(now, endpoint)
+
+    def closed(self, now: float, entry: ConnectionEntry) -> None:
+        """A connection that was to be closed is closed: its slot is free."""
+        entry.step(Signal.CLOSED)
+        self.closing -= 1
+        self._free_slot(now, entry)
+
+    def woke(self, now: float) -> None:
+        """Time passed: expire, time out, probe, try again. Asks to be woken for the next thing that is due."""
+        self._wake_at = now
+        for subject in self._timers.due(now):
+            if isinstance(subject, ConnectionEntry):
+                self._connection_due(now, subject)
+            elif isinstance(subject, Waiter):
+                self._end(now, subject, RejectReason.POOL_TIMEOUT, subject.endpoint.health.last_error)
+            else:
+                assert isinstance(subject, Endpoint)
+                self._endpoint_due(now, subject)
+        self._wake_at = self._timers.next_at
+        if self._wake_at < INF:
+            self.actions.append(WakeAt(self._wake_at))
+
+    # ---- the pool as a whole -----------------------------------------------------------------------------------------
+
+    def suspend(self) -> None:
+        """Hold new acquires back; deadlines keep running. No-op unless RUNNING."""
+        if self.phase is Phase.RUNNING:
+            self.phase = Phase.SUSPENDED
+
+    def resume(self, now: float) -> None:
+        """Serve again. No-op unless SUSPENDED."""
+        if self.phase is Phase.SUSPENDED:
+            self.phase = Phase.RUNNING
+            for endpoint in self.endpoints.values():
+                self._serve(now, endpoint)
+                self._plan(now, endpoint)
+
+    def renew(self, now: float) -> None:
+        """Retire every connection made so far: idle ones now, the others when their exchanges end."""
+        self.generation += 1
+        for entry in list(self.connections()):
+            if entry.state is State.IDLE or entry.state is State.PROBING or entry.state is State.ACTIVE:
+                self._retire(now, entry, CloseReason.GENERATION)
+
+    def drain(self, now: float) -> None:
+        """No new exchange starts; those in flight may finish. Waiters are refused, everything else is closed."""
+        if self.phase in (Phase.RUNNING, Phase.SUSPENDED):
+            self.phase = Phase.DRAINING
+            self._stop(now, CloseReason.DRAINING)
+
+    def close(self, now: float) -> None:
+        """Close everything, exchanges in flight included."""
+        if self.phase is not Phase.CLOSED:
+            self.phase = Phase.CLOSED
+            self._stop(now, CloseReason.POOL_CLOSED)
+            for entry in list(self.connections()):
+                if entry.state is not State.CLOSING:
+                    self._close(now, entry, CloseReason.POOL_CLOSED)
+
+    def _stop(self, now: float, reason: CloseReason) -> None:
+        for endpoint in self.endpoints.values():
+            endpoint.target = 0
+            for waiter in list(endpoint.upstream.queue):
+                self._end(now, waiter, RejectReason.POOL_CLOSED, None)
+            for entry in list(endpoint.connections):
+                if entry.state not in (State.CLOSING, State.DRAINING):
+                    self._retire(now, entry, reason)
+
+    # ---- time and health ---------------------------------------------------------------------------------------------
+
+    def _connection_due(self, now: float, entry: ConnectionEntry) -> None:
+        if entry.state is not State.IDLE:
+            return
+        stale = self._stale(now, entry)
+        interval = self.config.health_check_interval
+        if stale is not None:
+            self._close(now, entry, stale)
+        elif interval is not None and now >= entry.checked_at + interval:
+            entry.step(Signal.PROBE)
+            entry.endpoint.ready.discard(entry)
+            self.actions.append(Probe(entry))
+        else:
+            self._schedule(entry, self._next_check(now, entry))
+
+    def _endpoint_due(self, now: float, endpoint: Endpoint) -> None:
+        health = endpoint.health
+        if now < health.paused_until:
+            self._schedule(endpoint, health.paused_until)
+            return
+        self._plan(now, endpoint)
+        if endpoint.declared:
+            return
+        idle_timeout = self.config.idle_timeout
+        unused = not endpoint.connections and not endpoint.upstream.queue.size
+        if unused and not endpoint.is_in_use(now, idle_timeout):
+            self.forgotten.add(endpoint.counters)
+            self._below_floor.pop(endpoint, None)
+            del self.endpoints[endpoint.origin]
+        else:
+            self._schedule(endpoint, max(endpoint.last_used, now) + idle_timeout)
+
+    def _recover(self, now: float, endpoint: Endpoint) -> None:
+        if endpoint.health.exchange_succeeded():
+            if self.observed:
+                self._emit(events.EndpointRecovered(now, endpoint.origin))
+            self._plan(now, endpoint)
+
+    def _shortage(self, now: float, waiter: Waiter | None, error: BaseException) -> None:
+        """This machine ran out of something: make room once for the waiter, and leave the floors alone for a while."""
+        self._shortages += 1
+        self._floors_paused_until = now + backoff.pause(
+            self._shortages,
+            base=self.config.dial_backoff,
+            longest=self.config.dial_backoff_max,
+            chance=self._chance(),
+        )
+        if waiter is None:
+            return
+        if self.idle and not waiter.retried:
+            waiter.retried = True
+            self._close(now, next(iter(self.idle)), CloseReason.RESOURCE_EXHAUSTED)
+        else:
+            self._end(now, waiter, RejectReason.DIAL_FAILED, error)

@@ -1,0 +1,82 @@
+"""One heap for everything that has a time: connections, waiters, endpoints.
+
+Each subject has at most one live record, and `subject.timer_at` says when it is due. A wish for a later time than the
+record leaves the record alone: it fires early, the owner looks again and asks for the rest. So a connection that is
+used a thousand times before it expires costs one record, not a thousand. Records of subjects that were cancelled stay
+in the heap until they surface or until they outnumber the live ones.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+INF = float("inf")
+
+#: Below this many dead records a clean-up is not worth its cost.
+_COMPACT_ABOVE = 64
+
+
+class Timed(Protocol):
+    """A subject with a slot for its due time."""
+
+    timer_at: float
+
+
+class Timers:
+    """A heap of due times with lazy removal; every operation is O(log n) amortised."""
+
+    __slots__ = ("_dead", "_heap", "_serial")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timed]] = []
+        self._serial = 0
+        self._dead = 0
+
+    def schedule(self, subject: Timed, at: float) -> bool:
+        """Make the subject due at `at` or earlier. Returns whether it became due earlier than before."""
+        if at >= subject.timer_at:
+            return False
+        if subject.timer_at != INF:
+            self._bury()
+        subject.timer_at = at
+        self._serial += 1
+        heappush(self._heap, (at, self._serial, subject))
+        return True
+
+    def cancel(self, subject: Timed) -> None:
+        """The subject is no longer due at all."""
+        if subject.timer_at != INF:
+            subject.timer_at = INF
+            self._bury()
+
+    def due(self, now: float) -> Iterator[Timed]:
+        """Take out every subject that is due, oldest first; its `timer_at` is reset before it is yielded."""
+        while self._heap and self._heap[0][0] <= now:
+            at, _, subject = heappop(self._heap)
+            if subject.timer_at == at:
+                subject.timer_at = INF
+                yield subject
+            else:
+                self._dead -= 1
+
+    @property
+    def next_at(self) -> float:
+        """When the earliest live record is due; infinity if there is none."""
+        while self._heap:
+            at, _, subject = self._heap[0]
+            if subject.timer_at == at:
+                return at
+            heappop(self._heap)
+            self._dead -= 1
+        return INF
+
+    def _bury(self) -> None:
+        self._dead += 1
+        if self._dead > _COMPACT_ABOVE and self._dead * 2 > len(self._heap):
+            self._heap = [record for record in self._heap if record[2].timer_at == record[0]]
+            heapify(self._heap)
+            self._dead = 0

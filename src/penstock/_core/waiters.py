@@ -1,0 +1,173 @@
+"""Who waits for a connection of an upstream, and who is next.
+
+Order: the lowest priority number first; inside one class the tenants take turns; inside one tenant strictly first
+come, first served. Every waiter ends exactly once. Joining, leaving and being served are O(1).
+
+Beside the order of service the queue remembers which waiters no dial was started for yet (`uncovered`, oldest first):
+that is what the dial planner serves, and what decides which upstream gets a freed slot of the total.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import OrderedDict
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .connection import ConnectionEntry
+    from .endpoint import Endpoint
+
+INF = float("inf")
+
+
+class WaiterState(IntEnum):
+    """How a waiter stands; everything after QUEUED is an end."""
+
+    NEW = 0
+    QUEUED = 1
+    DELIVERED = 2
+    FAILED = 3
+    TIMED_OUT = 4
+    CANCELLED = 5
+    REJECTED = 6
+
+
+class Waiter:
+    """One acquirer.
+
+    Attributes:
+        number: order of arrival, over the whole pool.
+        endpoint: what it asked for.
+        entry: the connection, once DELIVERED.
+        dial: the entry being dialled on its behalf, if any.
+        retried: whether it outlived one dial that failed for lack of local resources.
+        handle: what the owner attached; the core never looks inside.
+    """
+
+    __slots__ = (
+        "connect_timeout",
+        "deadline",
+        "dial",
+        "endpoint",
+        "entry",
+        "handle",
+        "number",
+        "priority",
+        "queued_at",
+        "retried",
+        "state",
+        "tenant",
+        "timer_at",
+    )
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        deadline: float = INF,
+        priority: int = 0,
+        tenant: str | None = None,
+        connect_timeout: float | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.deadline = deadline
+        self.priority = priority
+        self.tenant = tenant
+        self.connect_timeout = connect_timeout
+        self.number = 0
+        self.queued_at = INF
+        self.state = WaiterState.NEW
+        self.entry: ConnectionEntry | None = None
+        self.dial: ConnectionEntry | None = None
+        self.retried = False
+        self.handle: Any = None
+        self.timer_at = INF
+
+
+class WaitQueue:
+    """The waiters of one upstream."""
+
+    __slots__ = ("_classes", "_priorities", "size", "uncovered")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.uncovered: OrderedDict[Waiter, None] = OrderedDict()
+        # Class → tenant → waiters. The tenant whose turn it is stands first.
+        self._classes: dict[int, OrderedDict[str | None, OrderedDict[Waiter, None]]] = {}
+        self._priorities: list[int] = []
+
+    def push(self, waiter: Waiter) -> None:
+        """Join at the end of the own class and tenant."""
+        self._line(waiter)[waiter] = None
+        self.uncovered[waiter] = None
+        self.size += 1
+
+    def push_front(self, waiter: Waiter) -> None:
+        """Join again at the front: its turn had come, and what it was given was no good."""
+        line = self._line(waiter)
+        line[waiter] = None
+        line.move_to_end(waiter, last=False)
+        self._classes[waiter.priority].move_to_end(waiter.tenant, last=False)
+        self.uncover(waiter)
+        self.size += 1
+
+    def remove(self, waiter: Waiter) -> None:
+        """Leave the queue, wherever it stands in it."""
+        tenants = self._classes[waiter.priority]
+        line = tenants[waiter.tenant]
+        del line[waiter]
+        if not line:
+            del tenants[waiter.tenant]
+            if not tenants:
+                del self._classes[waiter.priority]
+                self._priorities.remove(waiter.priority)
+        self.uncovered.pop(waiter, None)
+        self.size -= 1
+
+    def pop(self) -> Waiter:
+        """Take out the waiter whose turn it is, and pass the turn to the next tenant of its class."""
+        tenants = self._classes[self._priorities[0]]
+        tenant, line = next(iter(tenants.items()))
+        waiter = next(iter(line))
+        if len(tenants) > 1:
+            tenants.move_to_end(tenant)
+        self.remove(waiter)
+        return waiter
+
+    def cover(self, dial: ConnectionEntry) -> None:
+        """The dial runs on behalf of the oldest waiter that has none, if there is one."""
+        dial.waiter = None
+        if self.uncovered:
+            waiter, _ = self.uncovered.popitem(last=False)
+            waiter.dial = dial
+            dial.waiter = waiter
+
+    def uncover(self, waiter: Waiter) -> None:
+        """The waiter's dial is gone: it is the first that needs another one."""
+        waiter.dial = None
+        self.uncovered[waiter] = None
+        self.uncovered.move_to_end(waiter, last=False)
+
+    @property
+    def oldest_uncovered(self) -> Waiter | None:
+        """The waiter that has waited longest without a dial on its behalf."""
+        return next(iter(self.uncovered), None)
+
+    def __iter__(self) -> Iterator[Waiter]:
+        """All waiters, in order of class, then tenant, then arrival."""
+        for priority in self._priorities:
+            for line in self._classes[priority].values():
+                yield from line
+
+    def _line(self, waiter: Waiter) -> OrderedDict[Waiter, None]:
+        tenants = self._classes.get(waiter.priority)
+        if tenants is None:
+            tenants = self._classes[waiter.priority] = OrderedDict()
+            insort(self._priorities, waiter.priority)
+        line = tenants.get(waiter.tenant)
+        if line is None:
+            line = tenants[waiter.tenant] = OrderedDict()
+        return line
