@@ -146,12 +146,16 @@ class SocketStream:
             raise WriteError(f"the connection broke: {error.strerror or error}", phase="write") from error
 
     async def wait_readable(self) -> None:
+        if self._fd < 0:
+            raise ReadError("the stream is closed", phase="read")
         try:
             await trio.lowlevel.wait_readable(self._fd)
         except (trio.ClosedResourceError, OSError, ValueError) as error:
             raise ReadError("the stream is closed", phase="read") from error
 
     async def wait_writable(self) -> None:
+        if self._fd < 0:
+            raise WriteError("the stream is closed", phase="write")
         try:
             await trio.lowlevel.wait_writable(self._fd)
         except (trio.ClosedResourceError, OSError, ValueError) as error:

@@ -1,0 +1,165 @@
+"""The TLS handshake: what is checked before a connection may carry a request byte."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from typing import TYPE_CHECKING, NoReturn
+
+from .._errors import CertificateError, NetworkError, TLSError, quote_peer
+from .pinning import verify_pins
+from .sessions import StoredSession
+from .stream import send_all
+from .tls_profile import ALPN_PROTOCOLS, TLSProfile
+from .tls_stream import RECEIVE_SIZE, TLSStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .stream import ByteStream
+
+__all__ = ["TLSProfile", "TLSStream", "start_tls"]
+
+
+async def start_tls(stream: ByteStream, profile: TLSProfile, *, host: str, port: int) -> TLSStream:
+    """Run the client's handshake over `stream` and check its outcome.
+
+    There is no time limit here: the dial's covers the connect and the handshake together. Whatever goes wrong, and
+    after a cancellation as well, `stream` is the only thing left to close, and it is the caller's.
+
+    Args:
+        stream: a connected stream that nothing was sent on.
+        profile: settings, context and sessions.
+        host: an A-label or an IP address (IPv6 without brackets); IP addresses are verified, but not sent as SNI.
+        port: with the host, the key of the session to resume.
+
+    Raises:
+        CertificateError: the certificate did not verify.
+        PinMismatch: it verified, but no key of its chain is pinned.
+        TLSError: the handshake failed, or ended with a version, suite or protocol that the settings forbid.
+    """
+    host = host.lower().removesuffix(".").partition("%")[0]
+    handshake = _Handshake(stream, profile, host, port)
+    await handshake.run()
+    return handshake.finish()
+
+
+class _Handshake:
+    __slots__ = ("_endpoint", "_heard", "_incoming", "_outgoing", "_pins", "_profile", "_stored", "_stream", "_tls")
+
+    def __init__(self, stream: ByteStream, profile: TLSProfile, host: str, port: int) -> None:
+        self._stream = stream
+        self._profile = profile
+        self._endpoint = (host, port)
+        self._pins = profile.pins_for(host)
+        self._stored = self._session_to_offer()
+        self._heard = b""
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        try:
+            self._tls = profile.context.wrap_bio(
+                self._incoming,
+                self._outgoing,
+                server_hostname=host,
+                session=self._stored.session if self._stored else None,
+            )
+        except (ValueError, TypeError) as error:
+            raise TLSError(f"no certificate can be valid for the name {host!r}: {error}", phase="tls") from error
+
+    def _session_to_offer(self) -> StoredSession | None:
+        if not self._profile.config.session_resumption:
+            return None
+        stored = self._profile.sessions.get(self._endpoint)
+        # Without the pins of its full handshake a resumed session has nothing to show.
+        return None if stored is not None and self._pins and not stored.verified_pins else stored
+
+    async def run(self) -> None:
+        try:
+            while not self._step():
+                await self._send()
+                await self._receive()
+            await self._send()
+        except NetworkError as error:
+            if self._stored is not None:
+                self._profile.sessions.drop(self._endpoint)
+            if isinstance(error, TLSError):
+                raise
+            raise TLSError(f"the connection broke in the TLS handshake: {error.message}", phase="tls") from error
+
+    def _step(self) -> bool:
+        """Let OpenSSL work on what is there; whether the handshake has ended."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as error:
+            self._send_alert()
+            self._refuse(error)
+        return True
+
+    def _refuse(self, error: ssl.SSLError) -> NoReturn:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            raise CertificateError(
+                f"the certificate is not valid for {self._endpoint[0]}: {error.verify_message} ({error.verify_code})",
+                verify_code=error.verify_code,
+                verify_message=error.verify_message,
+            ) from error
+        if self._heard[:5] == b"HTTP/":
+            raise TLSError(f"the peer spoke HTTP, not TLS: {quote_peer(self._heard)}", phase="tls") from error
+        # Record types of TLS: 20 change_cipher_spec, 21 alert, 22 handshake, 23 application_data.
+        if self._heard and not 20 <= self._heard[0] <= 23:
+            raise TLSError(f"the peer did not speak TLS: {quote_peer(self._heard)}", phase="tls") from error
+        raise TLSError(f"the TLS handshake failed: {error.reason or error}", phase="tls") from error
+
+    def _send_alert(self) -> None:
+        with contextlib.suppress(NetworkError):
+            self._stream.try_send(self._outgoing.read())
+
+    async def _send(self) -> None:
+        if self._outgoing.pending:
+            await send_all(self._stream, self._outgoing.read())
+
+    async def _receive(self) -> None:
+        while (data := self._stream.try_receive(RECEIVE_SIZE)) is None:
+            await self._stream.wait_readable()
+        if not data:
+            raise TLSError("the peer closed the connection in the TLS handshake", phase="tls")
+        # 65, so that the quote can tell that there was more.
+        self._heard += data[: 65 - len(self._heard)]
+        self._incoming.write(data)
+
+    def finish(self) -> TLSStream:
+        """Check what was negotiated, before anybody can send a byte."""
+        self._check_negotiated()
+        verified_pins: tuple[str, ...] = ()
+        if self._pins:
+            verdict = self._stored.verified_pins if self._stored else ()
+            verified_pins = verify_pins(self._tls, self._pins, verdict=verdict)
+        return TLSStream(
+            self._stream,
+            self._tls,
+            self._incoming,
+            self._outgoing,
+            verified_pins=verified_pins,
+            remember=self._keeper(verified_pins),
+        )
+
+    def _check_negotiated(self) -> None:
+        config = self._profile.config
+        version, suite = self._tls.version() or "", self._tls.cipher()
+        # The names sort by age, from "SSLv3" to "TLSv1.3".
+        if version < config.minimum_version:
+            raise TLSError(
+                f"the server negotiated {version}, at least {config.minimum_version} is required", phase="tls"
+            )
+        name = suite[0] if suite else "no suite"
+        if config.ciphers is not None and name not in config.ciphers:
+            raise TLSError(f"the server chose {name}, which is not among the allowed ciphers", phase="tls")
+        protocol = self._tls.selected_alpn_protocol()
+        if protocol is not None and protocol not in ALPN_PROTOCOLS:
+            raise TLSError(f"the server chose the protocol {protocol!r}, which was not offered", phase="tls")
+
+    def _keeper(self, verified_pins: tuple[str, ...]) -> Callable[[ssl.SSLSession], None] | None:
+        profile, endpoint = self._profile, self._endpoint
+        if not profile.config.session_resumption:
+            return None
+        return lambda session: profile.sessions.put(endpoint, StoredSession(session, verified_pins))
