@@ -7,9 +7,9 @@ import json
 import platform
 from pathlib import Path
 
-from . import throughput
+from . import cold_start, core_operations, throughput
 
-BENCHMARKS = {"throughput": throughput}
+BENCHMARKS = {"throughput": throughput, "core_operations": core_operations, "cold_start": cold_start}
 
 
 def main() -> int:
