@@ -50,7 +50,7 @@ class PhaseTimer:
     ) -> bool:
         scope, self._scope = self._scope, None
         assert scope is not None
-        if scope.__exit__(kind, error, trace):
+        if scope.__exit__(kind, error, trace) and scope.cancelled_caught:
             self._raise()
         return False
 
