@@ -25,6 +25,7 @@ class CloseReason(Enum):
     TIMED_OUT = "timed_out"
     PROBE_FAILED = "probe_failed"
     UNHEALTHY_ENDPOINT = "unhealthy_endpoint"
+    SUSPECT = "suspect"
     GENERATION = "generation"
     SURPLUS = "surplus"
     STALLED_GROUP = "stalled_group"

@@ -113,7 +113,7 @@ class Duties:
         else:
             endpoint = waiter.endpoint
             waiter.state = WaiterState.QUEUED
-            if again:
+            if again and not waiter.fresh:
                 endpoint.upstream.queue.push_front(waiter)
             else:
                 endpoint.upstream.queue.push(waiter)
@@ -157,7 +157,7 @@ class Duties:
         if self.phase is Phase.RUNNING:
             queue = endpoint.upstream.queue
             while queue.size and (entry := self._choose(now, endpoint)) is not None:
-                self._deliver(now, entry)
+                self._deliver(now, queue.pop(), entry)
 
     def _take(self, now: float, endpoint: Endpoint) -> ConnectionEntry | None:
         entry = self._choose(now, endpoint)
@@ -202,9 +202,8 @@ class Duties:
         if self.observed:
             self._emit(events.ConnectionTaken(now, entry.endpoint.origin, entry.id, waited))
 
-    def _deliver(self, now: float, entry: ConnectionEntry) -> None:
-        """Give the connection to the waiter whose turn it is."""
-        waiter = entry.endpoint.upstream.queue.pop()
+    def _deliver(self, now: float, waiter: Waiter, entry: ConnectionEntry) -> None:
+        """Give the connection to a waiter that was just taken out of the queue."""
         self._released_from_queue(waiter)
         self._occupy(entry)
         self._hand_over(now, waiter, entry)
@@ -376,6 +375,10 @@ class Duties:
             self._emit(events.ConnectionClosing(now, endpoint.origin, entry.id, entry.close_reason))
         self.actions.append(Close(entry, entry.close_reason))
 
+    def _close_idle(self, now: float, endpoint: Endpoint, reason: CloseReason) -> None:
+        for entry in [entry for entry in endpoint.connections if entry.state in (State.IDLE, State.PROBING)]:
+            self._close(now, entry, reason)
+
     def _unfit(self, now: float, entry: ConnectionEntry, idle_hint: float | None) -> CloseReason | None:
         """Why a connection may not be kept at release."""
         config = self.config
@@ -425,8 +428,7 @@ class Duties:
 
     def _pause(self, now: float, endpoint: Endpoint) -> None:
         """The endpoint failed too often: its idle connections are suspect, and no dial goes out for a while."""
-        for entry in [entry for entry in endpoint.connections if entry.state in (State.IDLE, State.PROBING)]:
-            self._close(now, entry, CloseReason.UNHEALTHY_ENDPOINT)
+        self._close_idle(now, endpoint, CloseReason.UNHEALTHY_ENDPOINT)
         health = endpoint.health
         if self.observed:
             until = health.paused_until

@@ -98,6 +98,18 @@ class PoolMachine(Duties):
         self._enqueue(now, waiter, again=False)
         return None
 
+    def acquire_fresh(self, now: float, waiter: Waiter) -> None:
+        """Somebody was given a connection that turned out dead, and wants one that was just dialled.
+
+        The endpoint's idle connections are as old as the dead one and share its fate more often than not: they are
+        closed. `waiter.state` tells whether the waiter is queued or refused.
+        """
+        endpoint = waiter.endpoint
+        endpoint.counters.acquires += 1
+        self._waiter_number = waiter.number = self._waiter_number + 1
+        self._close_idle(now, endpoint, CloseReason.SUSPECT)
+        self._enqueue(now, waiter, again=True)
+
     def cancel(self, now: float, waiter: Waiter) -> None:
         """The waiter gave up. No-op if it has ended already: what was delivered has to be released."""
         if waiter.state is WaiterState.QUEUED:
@@ -157,7 +169,7 @@ class PoolMachine(Duties):
                 self._retire(now, entry, reason)
             elif self.phase is Phase.RUNNING and endpoint.upstream.queue.size:
                 entry.idle_since = now
-                self._deliver(now, entry)
+                self._deliver(now, endpoint.upstream.queue.pop(), entry)
             else:
                 self._settle(now, entry, idle_hint)
         elif entry.state is State.DRAINING and not entry.in_use:
@@ -194,7 +206,10 @@ class PoolMachine(Duties):
         if entry.generation != self.generation:
             self._close(now, entry, CloseReason.GENERATION)
         else:
-            self._settle(now, entry, None)
+            if endpoint.upstream.queue.fresh and self.phase is Phase.RUNNING:
+                self._deliver(now, endpoint.upstream.queue.pop_fresh(), entry)
+            else:
+                self._settle(now, entry, None)
             if endpoint.target and endpoint.live >= endpoint.target:
                 endpoint.target = 0
         self._plan(now, endpoint)
@@ -363,7 +378,7 @@ class PoolMachine(Duties):
         if endpoint.declared:
             return
         idle_timeout = self.config.idle_timeout
-        unused = not endpoint.connections and not endpoint.upstream.queue.size
+        unused = not endpoint.connections and not len(endpoint.upstream.queue)
         if unused and not endpoint.is_in_use(now, idle_timeout):
             self.forgotten.add(endpoint.counters)
             self._below_floor.pop(endpoint, None)

@@ -43,6 +43,7 @@ class Waiter:
         endpoint: what it asked for.
         entry: the connection, once DELIVERED.
         dial: the entry being dialled on its behalf, if any.
+        fresh: whether it accepts a connection that was just dialled, and no other (a replay).
         retried: whether it outlived one dial that failed for lack of local resources.
         handle: what the owner attached; the core never looks inside.
     """
@@ -53,6 +54,7 @@ class Waiter:
         "dial",
         "endpoint",
         "entry",
+        "fresh",
         "handle",
         "number",
         "priority",
@@ -71,12 +73,14 @@ class Waiter:
         priority: int = 0,
         tenant: str | None = None,
         connect_timeout: float | None = None,
+        fresh: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self.deadline = deadline
         self.priority = priority
         self.tenant = tenant
         self.connect_timeout = connect_timeout
+        self.fresh = fresh
         self.number = 0
         self.queued_at = INF
         self.state = WaiterState.NEW
@@ -88,12 +92,19 @@ class Waiter:
 
 
 class WaitQueue:
-    """The waiters of one upstream."""
+    """The waiters of one upstream.
 
-    __slots__ = ("_classes", "_priorities", "size", "uncovered")
+    Attributes:
+        size: waiters that any connection with room serves.
+        fresh: waiters that only a new connection serves, in order of arrival; they have had their turn before.
+        uncovered: waiters of both kinds that no dial runs for, the oldest first.
+    """
+
+    __slots__ = ("_classes", "_priorities", "fresh", "size", "uncovered")
 
     def __init__(self) -> None:
         self.size = 0
+        self.fresh: OrderedDict[Waiter, None] = OrderedDict()
         self.uncovered: OrderedDict[Waiter, None] = OrderedDict()
         # Class → tenant → waiters. The tenant whose turn it is stands first.
         self._classes: dict[int, OrderedDict[str | None, OrderedDict[Waiter, None]]] = {}
@@ -101,9 +112,12 @@ class WaitQueue:
 
     def push(self, waiter: Waiter) -> None:
         """Join at the end of the own class and tenant."""
-        self._line(waiter)[waiter] = None
         self.uncovered[waiter] = None
-        self.size += 1
+        if waiter.fresh:
+            self.fresh[waiter] = None
+        else:
+            self._line(waiter)[waiter] = None
+            self.size += 1
 
     def push_front(self, waiter: Waiter) -> None:
         """Join again at the front: its turn had come, and what it was given was no good."""
@@ -116,6 +130,10 @@ class WaitQueue:
 
     def remove(self, waiter: Waiter) -> None:
         """Leave the queue, wherever it stands in it."""
+        self.uncovered.pop(waiter, None)
+        if waiter.fresh:
+            del self.fresh[waiter]
+            return
         tenants = self._classes[waiter.priority]
         line = tenants[waiter.tenant]
         del line[waiter]
@@ -124,7 +142,6 @@ class WaitQueue:
             if not tenants:
                 del self._classes[waiter.priority]
                 self._priorities.remove(waiter.priority)
-        self.uncovered.pop(waiter, None)
         self.size -= 1
 
     def pop(self) -> Waiter:
@@ -134,6 +151,12 @@ class WaitQueue:
         waiter = next(iter(line))
         if len(tenants) > 1:
             tenants.move_to_end(tenant)
+        self.remove(waiter)
+        return waiter
+
+    def pop_fresh(self) -> Waiter:
+        """Take out the oldest waiter that only a new connection serves."""
+        waiter = next(iter(self.fresh))
         self.remove(waiter)
         return waiter
 
@@ -151,6 +174,9 @@ class WaitQueue:
         self.uncovered[waiter] = None
         self.uncovered.move_to_end(waiter, last=False)
 
+    def __len__(self) -> int:
+        return self.size + len(self.fresh)
+
     @property
     def oldest_uncovered(self) -> Waiter | None:
         """The waiter that has waited longest without a dial on its behalf."""
@@ -158,6 +184,7 @@ class WaitQueue:
 
     def __iter__(self) -> Iterator[Waiter]:
         """All waiters, in order of class, then tenant, then arrival."""
+        yield from self.fresh
         for priority in self._priorities:
             for line in self._classes[priority].values():
                 yield from line

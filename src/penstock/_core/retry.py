@@ -1,0 +1,71 @@
+"""May a request whose exchange failed be sent again, unseen by the caller?
+
+The rule (RFC 9110 §9.2.2, RFC 9112 §9.3.1) in one place. A server may close a kept-alive connection at the very moment
+at which a request leaves; nobody did anything wrong, and the request deserves a second try on a fresh connection:
+
+    answer begun   connection   request written   method         → replay
+    yes            any          any               any              no
+    no             fresh        any               any              no: the server means it
+    no             reused       no byte           any              yes
+    no             reused       some or all       idempotent       yes
+    no             reused       some or all       other            no: it may have been done
+
+and never when the body cannot be produced again, never twice, never after a timeout: there somebody did something.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .._errors import RequestSent
+
+#: RFC 9110 §9.2.2.
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+
+#: The first try and one replay.
+MAX_ATTEMPTS = 2
+
+
+class Replay(Enum):
+    """The verdict, with its reason."""
+
+    NOTHING_WRITTEN = "no byte of the request was written"
+    IDEMPOTENT = "the method is idempotent and no byte of an answer came"
+    NOT_STALE = "the connection was fresh"
+    ANSWER_BEGUN = "the answer had begun"
+    NOT_IDEMPOTENT = "the request may have been processed"
+    BODY_CONSUMED = "the body cannot be produced again"
+    ATTEMPTS_USED = "it was replayed before"
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the request may be sent again."""
+        return self is Replay.NOTHING_WRITTEN or self is Replay.IDEMPOTENT
+
+
+def may_replay(
+    *, reused: bool, request_sent: RequestSent, answer_begun: bool, method: bytes, replayable_body: bool, attempt: int
+) -> Replay:
+    """Judge an exchange that ended because the connection broke.
+
+    Args:
+        reused: whether the connection had carried an exchange before.
+        request_sent: how much of the request was written: "no", "partly" or "fully".
+        answer_begun: whether any byte of an answer was seen.
+        method: as sent; methods are case-sensitive.
+        replayable_body: whether the body, if any, can be produced again from its start.
+        attempt: 1 for the first try.
+    """
+    if answer_begun:
+        return Replay.ANSWER_BEGUN
+    if not reused:
+        return Replay.NOT_STALE
+    if attempt >= MAX_ATTEMPTS:
+        return Replay.ATTEMPTS_USED
+    if not replayable_body:
+        return Replay.BODY_CONSUMED
+    if request_sent == "no":
+        return Replay.NOTHING_WRITTEN
+    return Replay.IDEMPOTENT if method in IDEMPOTENT else Replay.NOT_IDEMPOTENT
