@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from typing import Any
@@ -68,18 +67,9 @@ trio.run(main)
 
 def _milliseconds(program: str, core: int | None) -> float:
     """Run the program in a fresh interpreter; what it reports."""
-
-    def pin() -> None:
-        if core is not None:
-            os.sched_setaffinity(0, {core})
-
-    finished = subprocess.run(
-        [sys.executable, "-c", _CLOCK + program + _REPORT],
-        capture_output=True,
-        text=True,
-        check=True,
-        preexec_fn=pin,  # noqa: PLW1509 - this process has one thread
-    )
+    pin = "" if core is None else f"import os; os.sched_setaffinity(0, {{{core}}})\n"
+    command = [sys.executable, "-c", pin + _CLOCK + program + _REPORT]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(finished.stdout.split()[-1])
 
 
