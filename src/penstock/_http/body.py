@@ -1,0 +1,224 @@
+"""The body of a request: what a caller may pass, and how it is read piece by piece.
+
+A body knows its length or it is sent chunked. A regular file up to 1 MiB is read in the event loop, because its pages
+are likely in memory and a hop to a thread costs more than the read; anything larger, and anything whose length is not
+known (a pipe may block), is read in a worker thread. A plain iterable runs in the event loop: it must not block.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+
+from .._errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    Piece = bytes | bytearray | memoryview
+    Content = bytes | bytearray | memoryview | str | Iterable[bytes] | AsyncIterable[bytes] | BinaryIO | None
+
+#: A body up to this size travels in the same write as the head: copying it costs less than a second system call.
+COALESCE = 65536
+
+#: Pieces of a file; large enough that the per-piece cost vanishes, small enough for 200 uploads at once.
+FILE_PIECE = 262144
+
+#: Up to this size a file is read in the event loop.
+READ_IN_LOOP = 1 << 20
+
+
+class RequestBody(Protocol):
+    """A request body that can be read at least once.
+
+    Attributes:
+        length: in bytes, None where it is not known in advance.
+        is_replayable: whether it can be sent a second time on another connection.
+        small: the whole body where it is small enough to travel with the head, else None.
+    """
+
+    length: int | None
+    is_replayable: bool
+    small: bytes | None
+
+    def restart(self) -> None:
+        """Begin (again) at the first byte.
+
+        Raises:
+            LocalProtocolError: the body was read before and cannot be read twice.
+        """
+        ...
+
+    async def next_piece(self) -> Piece | None:
+        """The next piece, None at the end. Whatever the caller's iterator raises comes out as itself."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish a generator that will not be read to its end; does nothing to other sources."""
+        ...
+
+
+class BytesBody:
+    """A body that is in memory."""
+
+    __slots__ = ("_content", "_taken", "is_replayable", "length", "small")
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._taken = False
+        self.length: int | None = len(content)
+        self.is_replayable = True
+        self.small = content if len(content) <= COALESCE else None
+
+    def restart(self) -> None:
+        self._taken = False
+
+    async def next_piece(self) -> Piece | None:
+        if self._taken or not self._content:
+            return None
+        self._taken = True
+        return memoryview(self._content)
+
+    async def aclose(self) -> None:
+        pass
+
+
+class FileBody:
+    """A file opened for reading bytes; it is read from where it stands, and stays open."""
+
+    __slots__ = ("_file", "_in_thread", "_left", "_start", "_used", "is_replayable", "length", "small")
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._start, self.length = _measure(file)
+        self._left = self.length
+        self._in_thread = self.length is None or (self.length > READ_IN_LOOP and not isinstance(file, io.BytesIO))
+        self._used = False
+        self.is_replayable = self._start is not None
+        self.small: bytes | None = None
+
+    def restart(self) -> None:
+        if self._start is not None:
+            self._file.seek(self._start)
+        elif self._used:
+            raise LocalProtocolError("the request body is a file that cannot seek, and was read before", phase="write")
+        self._used = True
+        self._left = self.length
+
+    async def next_piece(self) -> Piece | None:
+        # A file that grows meanwhile is cut at the announced length.
+        size = FILE_PIECE if self._left is None else min(FILE_PIECE, self._left)
+        if size == 0:
+            return None
+        if self._in_thread:
+            import trio
+
+            piece = await trio.to_thread.run_sync(self._file.read, size)
+        else:
+            piece = self._file.read(size)
+        if self._left is not None:
+            self._left -= len(piece)
+        return piece or None
+
+    async def aclose(self) -> None:
+        pass
+
+
+class IterableBody:
+    """Pieces from a plain iterable, which must not block. A list or tuple can be sent again, a generator cannot."""
+
+    __slots__ = ("_iterator", "_source", "is_replayable", "length", "small")
+
+    def __init__(self, source: Iterable[bytes]) -> None:
+        self._source = source
+        self._iterator: Iterator[bytes] | None = None
+        self.length: int | None = None
+        self.is_replayable = isinstance(source, list | tuple)
+        self.small: bytes | None = None
+
+    def restart(self) -> None:
+        if self._iterator is not None and not self.is_replayable:
+            raise LocalProtocolError("the request body is an iterator, and was read before", phase="write")
+        self._iterator = iter(self._source)
+
+    async def next_piece(self) -> Piece | None:
+        assert self._iterator is not None
+        return next(self._iterator, None)
+
+    async def aclose(self) -> None:
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+
+class AsyncIterableBody:
+    """Pieces from an async iterable; it is read once."""
+
+    __slots__ = ("_iterator", "_source", "is_replayable", "length", "small")
+
+    def __init__(self, source: AsyncIterable[bytes]) -> None:
+        self._source = source
+        self._iterator: AsyncIterator[bytes] | None = None
+        self.length: int | None = None
+        self.is_replayable = False
+        self.small: bytes | None = None
+
+    def restart(self) -> None:
+        if self._iterator is not None:
+            raise LocalProtocolError("the request body is an async iterator, and was read before", phase="write")
+        self._iterator = aiter(self._source)
+
+    async def next_piece(self) -> Piece | None:
+        assert self._iterator is not None
+        try:
+            return await anext(self._iterator)
+        except StopAsyncIteration:
+            return None
+
+    async def aclose(self) -> None:
+        close = getattr(self._iterator, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def make_body(content: Content) -> RequestBody:
+    """Wrap what a caller passed as content.
+
+    Args:
+        content: bytes-like objects and str (sent as UTF-8) are copied; a binary file is read from its position; an
+            iterable or async iterable of bytes is sent chunked unless a Content-Length header announces its length.
+
+    Raises:
+        TypeError: the content is none of these.
+    """
+    if content is None:
+        return BytesBody(b"")
+    if isinstance(content, bytes):
+        return BytesBody(content)
+    if isinstance(content, str):
+        return BytesBody(content.encode("utf-8"))
+    if isinstance(content, bytearray | memoryview):
+        return BytesBody(bytes(content))
+    if hasattr(content, "read"):
+        if isinstance(content, io.TextIOBase):
+            raise TypeError("content must be a file opened in binary mode, not in text mode")
+        if not isinstance(content, AsyncIterable):
+            return FileBody(cast("BinaryIO", content))
+    if isinstance(content, AsyncIterable):
+        return AsyncIterableBody(content)
+    if isinstance(content, Iterable) and not isinstance(content, Mapping):
+        return IterableBody(content)
+    raise TypeError(
+        f"content must be bytes, str, a binary file or an (async) iterable of bytes, not {type(content).__name__}"
+    )
+
+
+def _measure(file: Any) -> tuple[int | None, int | None]:
+    """Position and remaining length of a file, None where they cannot be known."""
+    try:
+        start = int(file.tell())
+        end = int(file.seek(0, os.SEEK_END))
+        file.seek(start)
+    except (AttributeError, OSError, ValueError):
+        return None, None
+    return start, max(end - start, 0)

@@ -1,0 +1,147 @@
+"""What both protocols offer to the pool: a connection, and on it exchanges of one request and its response.
+
+The pool decides by facts, so an exchange ends with an `Outcome` whatever happened: it is None while the exchange runs
+and set exactly once. Cancelling any of the waiting methods ends the exchange with an outcome that closes the
+connection; a half-written request or a half-read answer is never continued by somebody else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from .._errors import RequestSent
+    from .._events import CloseReason
+    from .._net.stream import ByteStream
+    from .._net.timer import PhaseTimer
+    from .._types import HeaderList
+    from .request import WireRequest
+
+
+class ResponseHead:
+    """Status line and header fields of a final response.
+
+    Attributes:
+        status: 200 to 999; a client treats an unknown class as x00 of that class (RFC 9110 §15).
+        reason: the reason phrase as sent, maybe empty.
+        headers: names in lower case, values as sent without edge white space, in order.
+        http_version: "HTTP/1.1", "HTTP/1.0" or "HTTP/2".
+    """
+
+    __slots__ = ("headers", "http_version", "reason", "status")
+
+    def __init__(self, status: int, reason: bytes, headers: HeaderList, http_version: str) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.http_version = http_version
+
+    def __repr__(self) -> str:
+        return f"<ResponseHead {self.status} {self.http_version} with {len(self.headers)} fields>"
+
+
+class Outcome(NamedTuple):
+    """How an exchange ended, as far as its connection is concerned.
+
+    Attributes:
+        close: why the connection must not be used again; None if it may be.
+        failed: whether this counts against the endpoint's health. What the caller did (cancelling, a body that raised,
+            closing early) does not.
+        idle_hint: for how many seconds the server promised to keep an idle connection; None if it said nothing.
+    """
+
+    close: CloseReason | None
+    failed: bool = False
+    idle_hint: float | None = None
+
+
+class Exchange(Protocol):
+    """One request and its response.
+
+    Attributes:
+        request_sent: how much of the request was handed to the network. Only "no" proves that the server saw nothing.
+        response_started: whether any byte of an answer was seen.
+        trailers: fields after the body, never merged into the headers (RFC 9110 §6.5.1); complete once the body ended.
+        outcome: None while the exchange runs.
+    """
+
+    request_sent: RequestSent
+    response_started: bool
+    trailers: HeaderList
+    outcome: Outcome | None
+
+    async def send(self, request: WireRequest, timer: PhaseTimer) -> ResponseHead:
+        """Send the request, reading at the same time, and return the final head.
+
+        An answer that refuses the request (status 300 and up) is returned at once and stops the upload.
+
+        Raises:
+            ReadError: the connection broke before an answer; see `request_sent` and `response_started`.
+            WriteError: the connection broke while writing, and no whole head was there to read.
+            RemoteProtocolError: the answer broke the rules or a limit.
+            LocalProtocolError: the body did not have its announced length, or yielded something that is not bytes.
+            Exception: whatever the caller's body iterator raised, as itself.
+        """
+        ...
+
+    async def receive(self, timer: PhaseTimer) -> bytes:
+        """Return the next piece of the body, not decoded; b"" once it has ended.
+
+        The outcome may be there already when the last piece is returned.
+
+        Raises:
+            ReadError: the connection broke in the body.
+            RemoteProtocolError: the body broke the rules, a limit, or was cut short.
+        """
+        ...
+
+    def try_receive(self) -> bytes | None:
+        """Like `receive`, but None where it would have to wait."""
+        ...
+
+    def abandon(self, reason: CloseReason) -> None:
+        """End an exchange that runs; its connection must be closed. Does nothing to one that has ended."""
+        ...
+
+    async def drain(self, timer: PhaseTimer | None, max_bytes: int = 65536) -> bool:
+        """Read and drop the rest of the body, without decoding it; afterwards the outcome is set.
+
+        Returns:
+            True if the message ended within `max_bytes` and the connection may be used again.
+        """
+        ...
+
+    def try_drain(self) -> bool | None:
+        """Drop what has arrived already, without waiting.
+
+        Returns:
+            True if the message has ended and the connection may be used again, False if it cannot be used again,
+            None if more of the body is still to come.
+        """
+        ...
+
+
+class HTTPConnection(Protocol):
+    """A connection that speaks HTTP.
+
+    Attributes:
+        capacity: how many exchanges may run at once.
+        http_version: "HTTP/1.1" or "HTTP/2".
+        stream: the bytes below.
+    """
+
+    capacity: int
+    http_version: str
+    stream: ByteStream
+
+    def open_exchange(self) -> Exchange:
+        """Begin an exchange; the pool has made sure that there is capacity."""
+        ...
+
+    def look(self) -> CloseReason | None:
+        """Look once more before the connection is handed over; None if it is quiet."""
+        ...
+
+    def close(self) -> None:
+        """Close at once, without waiting; may be repeated."""
+        ...

@@ -1,0 +1,368 @@
+"""HTTP/1.1 over a byte stream: one exchange at a time, first tried, then waited for.
+
+The common case (a small body or none, an answer in one segment) is one write, one wait, one read: no nursery, no scope
+and no closure. Only a body that does not go out at once is written by a task of its own, beside the reader.
+
+Rules of this file:
+
+- A write error never ends an exchange first: the server may have answered before it closed.
+- A request that was not written whole, or an answer that was not read whole, closes the connection.
+- Whatever leaves an exchange as an exception has set its outcome before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from .._errors import (
+    LocalProtocolError,
+    NetworkError,
+    ReadError,
+    RemoteProtocolError,
+    RequestError,
+    TransportError,
+    WriteError,
+)
+from .._events import CloseReason
+from .._net.stream import look
+from .exchange import Outcome
+from .h1_parser import ResponseParser
+from .request import encode_head
+from .upload import Upload
+
+if TYPE_CHECKING:
+    from .._errors import RequestSent
+    from .._net.stream import ByteStream
+    from .._net.timer import PhaseTimer
+    from .._types import HeaderList
+    from .exchange import ResponseHead
+    from .request import WireRequest
+
+#: One read. Larger pieces gain nothing over the parser's cost.
+READ_SIZE: Final = 65536
+
+#: Reads that succeed at once before other tasks get a turn.
+_TURNS: Final = 16
+
+#: How much of an early 2xx answer is kept while the upload goes on.
+_READ_AHEAD: Final = 262144
+
+#: How much of an unread body is read to save a connection: less than a new TLS handshake costs.
+DRAIN_SIZE: Final = 65536
+
+_PEERS_FAULT: Final = frozenset({CloseReason.IO_ERROR, CloseReason.PROTOCOL_ERROR, CloseReason.TIMED_OUT})
+
+
+class HTTP1Connection:
+    """One HTTP/1.1 connection, which owns its stream.
+
+    Args:
+        stream: connected, and past its TLS handshake.
+        max_head_size: bytes of interim responses, head and trailers of one response together.
+        max_head_fields: their header fields together.
+    """
+
+    __slots__ = ("_exchange", "capacity", "http_version", "max_head_fields", "max_head_size", "stream", "turns")
+
+    def __init__(self, stream: ByteStream, *, max_head_size: int = 65536, max_head_fields: int = 256) -> None:
+        self.stream = stream
+        self.max_head_size = max_head_size
+        self.max_head_fields = max_head_fields
+        self.capacity = 1
+        self.http_version = "HTTP/1.1"
+        # Reads since the last wait; in one place, so that short exchanges count together.
+        self.turns = 0
+        self._exchange: HTTP1Exchange | None = None
+
+    def open_exchange(self) -> HTTP1Exchange:
+        """Begin an exchange.
+
+        Raises:
+            LocalProtocolError: another one runs, or the last one left the connection unusable.
+        """
+        last = self._exchange
+        if last is not None and (last.outcome is None or last.outcome.close is not None):
+            raise LocalProtocolError("the connection cannot take another exchange")
+        self._exchange = exchange = HTTP1Exchange(self)
+        return exchange
+
+    def look(self) -> CloseReason | None:
+        """Look once more before the connection is handed over; None if it is quiet."""
+        return look(self.stream)
+
+    def close(self) -> None:
+        """Close at once, without waiting; may be repeated."""
+        self.stream.close()
+
+
+class HTTP1Exchange:
+    """One request and its response; see `Exchange` for the contract."""
+
+    __slots__ = (
+        "_broken",
+        "_connection",
+        "_parser",
+        "_ready",
+        "_stream",
+        "_unsent",
+        "outcome",
+        "request_sent",
+        "response_started",
+        "trailers",
+    )
+
+    def __init__(self, connection: HTTP1Connection) -> None:
+        self._connection = connection
+        self._stream = connection.stream
+        self._parser: ResponseParser | None = None
+        self._ready: list[bytes] | None = None
+        self._broken: WriteError | None = None
+        self._unsent = True
+        self.request_sent: RequestSent = "no"
+        self.response_started = False
+        self.trailers: HeaderList = []
+        self.outcome: Outcome | None = None
+
+    async def send(self, request: WireRequest, timer: PhaseTimer) -> ResponseHead:
+        """Send the request and return the final head; see `Exchange.send`."""
+        try:
+            if self._parser is not None or self.outcome is not None:
+                raise LocalProtocolError("an exchange carries one request")
+            connection = self._connection
+            self._parser = ResponseParser(
+                request.method,
+                close=request.wants_close,
+                max_head_size=connection.max_head_size,
+                max_head_fields=connection.max_head_fields,
+            )
+            body = request.body
+            data = encode_head(request)
+            whole = body.small is not None and request.content_length is not None
+            if whole and request.content_length:
+                data += body.small  # type: ignore[operator]
+            if not whole:
+                body.restart()
+            try:
+                sent = self._stream.try_send(data)
+            except WriteError as error:
+                self._broken = error
+                return await self._read_head(timer, wait_first=False, arm=True)
+            if sent:
+                self.request_sent = "partly"
+            if whole and sent == len(data):
+                self.request_sent = "fully"
+                self._unsent = False
+                return await self._read_head(timer, wait_first=True, arm=True)
+            return await self._send_beside_reading(request, timer, memoryview(data)[sent:], whole)
+        except BaseException as error:
+            self._fail(error)
+            if self._broken is not None and isinstance(error, TransportError):
+                raise self._broken from error
+            raise
+
+    async def _read_head(self, timer: PhaseTimer, *, wait_first: bool, arm: bool) -> ResponseHead:
+        """Read until the final head is whole.
+
+        Args:
+            timer: of the request.
+            wait_first: an answer cannot be there yet, so a first try would be a wasted system call.
+            arm: set the timer, once for the whole head and anew after an interim response: a head that drips is late.
+                Beside an upload the timer belongs to the upload.
+        """
+        connection, parser, stream = self._connection, self._parser, self._stream
+        assert parser is not None
+        armed = -1
+        while True:
+            if wait_first or (data := stream.try_receive(READ_SIZE)) is None:
+                wait_first = False
+                if arm and armed != parser.informational:
+                    armed = parser.informational
+                    timer.first_byte()
+                connection.turns = 0
+                await stream.wait_readable()
+                continue
+            if not data:
+                self.outcome = Outcome(CloseReason.PEER_CLOSED, failed=True)
+                what = "in the middle of the head" if self.response_started else "without an answer"
+                raise ReadError(f"the server closed the connection {what}", phase="read")
+            self.response_started = True
+            head = parser.feed_head(data)
+            if head is not None:
+                return head
+            connection.turns += 1
+            if connection.turns > _TURNS:
+                await self._give_turn()
+
+    async def _send_beside_reading(
+        self, request: WireRequest, timer: PhaseTimer, unsent: memoryview, whole: bool
+    ) -> ResponseHead:
+        """Write the rest in a task of its own while this one reads."""
+        upload = Upload(self._stream, request, timer, with_body=not whole)
+        head: ResponseHead | None = None
+        reader_error: BaseException | None = None
+        # The nursery must see no exception, or it would wrap them all in groups.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upload.run, unsent, nursery.cancel_scope)
+            try:
+                head = await self._read_head(timer, wait_first=True, arm=False)
+                if head.status < 300 and not upload.ended:
+                    await self._read_ahead(upload)
+            except BaseException as error:  # noqa: BLE001 (raised below, outside the nursery)
+                reader_error = error
+            nursery.cancel_scope.cancel()
+        self.request_sent = upload.sent or self.request_sent
+        self._unsent = upload.sent != "fully"
+        self._broken = upload.broken
+        if upload.failure is not None:
+            raise upload.failure
+        if reader_error is not None:
+            raise reader_error
+        assert head is not None
+        return head
+
+    async def _read_ahead(self, upload: Upload) -> None:
+        """A 2xx before the request was sent is no refusal: let the upload end, and keep what arrives meanwhile.
+
+        Beyond the bound the answer is left where it is, and the write limit decides if nothing moves any more.
+        """
+        self._ready = []
+        kept = 0
+        with trio.CancelScope() as upload.reading_ahead:
+            while kept < _READ_AHEAD:
+                piece = self.try_receive()
+                if piece is None:
+                    await self._stream.wait_readable()
+                elif piece:
+                    self._ready.append(piece)
+                    kept += len(piece)
+                else:
+                    return
+            await trio.sleep_forever()
+
+    async def receive(self, timer: PhaseTimer) -> bytes:
+        """The next piece of the body; see `Exchange.receive`."""
+        connection = self._connection
+        try:
+            connection.turns += 1
+            if connection.turns > _TURNS:
+                await self._give_turn()
+            while True:
+                piece = self.try_receive()
+                if piece is not None:
+                    return piece
+                timer.read()
+                connection.turns = 0
+                await self._stream.wait_readable()
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def try_receive(self) -> bytes | None:
+        """The next piece of the body without waiting; see `Exchange.try_receive`."""
+        if self._ready:
+            return self._ready.pop(0)
+        parser = self._parser
+        if parser is None or (self.outcome is not None and not parser.ended):
+            raise LocalProtocolError("the exchange has no body to read")
+        try:
+            while True:
+                piece = parser.next_piece()
+                if parser.ended and self.outcome is None:
+                    self._end(parser)
+                if piece is not None:
+                    return piece
+                data = self._stream.try_receive(READ_SIZE)
+                if data is None:
+                    return None
+                if data:
+                    parser.feed(data)
+                else:
+                    parser.feed_eof(clean=self._stream.ended_cleanly)
+        except BaseException as error:
+            self._fail(error)
+            if self._broken is not None and isinstance(error, TransportError):
+                raise self._broken from error
+            raise
+
+    def abandon(self, reason: CloseReason) -> None:
+        """End an exchange that runs; its connection must be closed."""
+        if self.outcome is None:
+            self.outcome = Outcome(reason, failed=reason in _PEERS_FAULT)
+
+    async def drain(self, timer: PhaseTimer | None, max_bytes: int = DRAIN_SIZE) -> bool:
+        """Read and drop the rest of the body; see `Exchange.drain`."""
+        try:
+            left = max_bytes
+            while self._is_worth_draining(left):
+                piece = self.try_receive()
+                if piece is None:
+                    if timer is not None:
+                        timer.read()
+                    await self._stream.wait_readable()
+                else:
+                    left -= len(piece)
+        except TransportError as error:
+            self._fail(error)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        return self._is_reusable()
+
+    def try_drain(self) -> bool | None:
+        """Drop what has arrived already; see `Exchange.try_drain`."""
+        try:
+            left = DRAIN_SIZE
+            while self._is_worth_draining(left):
+                piece = self.try_receive()
+                if piece is None:
+                    return None
+                left -= len(piece)
+        except TransportError as error:
+            self._fail(error)
+        return self._is_reusable()
+
+    def _is_reusable(self) -> bool:
+        return self.outcome is not None and self.outcome.close is None
+
+    def _is_worth_draining(self, left: int) -> bool:
+        """Whether the connection could still be kept; if not, the exchange is given up."""
+        if self.outcome is not None:
+            return False
+        parser = self._parser
+        if parser is None or self._unsent or parser.close is not None:
+            self.abandon((parser and parser.close) or CloseReason.EARLY_BODY_CLOSE)
+            return False
+        if left < 0 or (parser.content_left or 0) > left:
+            self.abandon(CloseReason.EARLY_BODY_CLOSE)
+            return False
+        return True
+
+    async def _give_turn(self) -> None:
+        """Let other tasks run although the bytes are always there."""
+        self._connection.turns = 0
+        await trio.lowlevel.checkpoint()
+
+    def _end(self, parser: ResponseParser) -> None:
+        """The message is complete; say what that means for the connection."""
+        close = parser.close
+        if close is None and self._unsent:
+            close = CloseReason.IO_ERROR if self._broken is not None else CloseReason.EARLY_BODY_CLOSE
+        self.trailers = parser.trailers
+        self.outcome = Outcome(close, failed=False, idle_hint=parser.idle_hint)
+
+    def _fail(self, error: BaseException) -> None:
+        """An exception leaves: give it what is known, and the connection its reason to close."""
+        if isinstance(error, RequestError):
+            error.annotate(request_sent=self.request_sent)
+        if self.outcome is not None:
+            return
+        if isinstance(error, trio.Cancelled):
+            self.abandon(CloseReason.CANCELLED_MID_EXCHANGE)
+        elif isinstance(error, RemoteProtocolError):
+            self.abandon(CloseReason.PROTOCOL_ERROR)
+        elif isinstance(error, NetworkError):
+            self.abandon(CloseReason.IO_ERROR)
+        else:
+            self.abandon(CloseReason.DISCARDED)

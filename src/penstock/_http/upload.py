@@ -1,0 +1,130 @@
+"""The part of a request that did not go out with its head.
+
+It runs as a task beside the reader, so that an answer that comes early is seen at once. It never raises into its
+nursery: what went wrong is kept for the exchange, which knows what was read meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import trio
+
+from .._errors import LocalProtocolError, WriteError
+
+if TYPE_CHECKING:
+    from .._net.stream import ByteStream
+    from .._net.timer import PhaseTimer
+    from .request import WireRequest
+
+#: Pieces of at least this size are not copied to be joined with their chunk size.
+_LARGE = 65536
+
+#: Writes that succeed at once before other tasks get a turn.
+_TURNS = 16
+
+
+class Upload:
+    """Writes the rest of one request.
+
+    Attributes:
+        sent: "fully" once every byte was handed to the network, "partly" if some were, "" if none by this task.
+        broken: the write error that ended it, None if there was none. It does not end the exchange: the server may
+            have answered before it closed (RFC 9112 §9.6).
+        failure: what the caller's body raised, or what was wrong with it.
+        reading_ahead: entered by a reader that wants to be stopped when the upload ends.
+    """
+
+    __slots__ = ("_request", "_stream", "_timer", "_turns", "_with_body", "broken", "failure", "reading_ahead", "sent")
+
+    def __init__(self, stream: ByteStream, request: WireRequest, timer: PhaseTimer, *, with_body: bool) -> None:
+        self._stream = stream
+        self._request = request
+        self._timer = timer
+        self._turns = 0
+        self._with_body = with_body
+        self.sent: Literal["", "partly", "fully"] = ""
+        self.broken: WriteError | None = None
+        self.failure: BaseException | None = None
+        self.reading_ahead: trio.CancelScope | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be written."""
+        return self.sent == "fully" or self.broken is not None or self.failure is not None
+
+    async def run(self, unsent: bytes | memoryview, reader: trio.CancelScope) -> None:
+        """Write `unsent` and then the body; cancels `reader` if the body failed."""
+        try:
+            try:
+                await self._write(unsent)
+                if self._with_body:
+                    await self._write_body()
+            finally:
+                await self._request.body.aclose()
+            self.sent = "fully"
+        except WriteError as error:
+            self.broken = error
+        except trio.Cancelled:
+            # Either the reader has its answer, or it is being cancelled as well and says so.
+            return
+        except BaseException as error:  # noqa: BLE001 (raised by the exchange, outside the nursery)
+            self.failure = error
+            reader.cancel()
+            return
+        self._timer.first_byte()
+        if self.reading_ahead is not None:
+            self.reading_ahead.cancel()
+
+    async def _write_body(self) -> None:
+        body = self._request.body
+        left = self._request.content_length
+        while True:
+            # The caller's own code must not run under our write limit.
+            self._timer.disarm()
+            piece = await body.next_piece()
+            if piece is None:
+                break
+            if not isinstance(piece, bytes | bytearray | memoryview):
+                raise LocalProtocolError(
+                    f"the request body must yield bytes, not {type(piece).__name__}", phase="write"
+                )
+            view = memoryview(piece).cast("B") if isinstance(piece, memoryview) else piece
+            size = len(view)
+            if left is not None:
+                left -= size
+                if left < 0:
+                    raise self._mismatch("more")
+                await self._write(view)
+            elif size:
+                await self._write_chunk(view, size)
+        if left is None:
+            await self._write(b"0\r\n\r\n")
+        elif left:
+            raise self._mismatch("fewer")
+
+    async def _write_chunk(self, piece: bytes | bytearray | memoryview, size: int) -> None:
+        if size < _LARGE:
+            await self._write(b"".join((b"%x\r\n" % size, piece, b"\r\n")))
+        else:
+            await self._write(b"%x\r\n" % size)
+            await self._write(piece)
+            await self._write(b"\r\n")
+
+    async def _write(self, data: bytes | bytearray | memoryview) -> None:
+        rest = memoryview(data)
+        while rest:
+            taken = self._stream.try_send(rest)
+            if taken:
+                rest = rest[taken:]
+                self.sent = "partly"
+                self._turns += 1
+                if self._turns % _TURNS == 0:
+                    await trio.lowlevel.checkpoint()
+            else:
+                self._timer.write()
+                await self._stream.wait_writable()
+
+    def _mismatch(self, word: str) -> LocalProtocolError:
+        length = self._request.content_length
+        return LocalProtocolError(f"the request body has {word} than the {length} bytes announced", phase="write")
