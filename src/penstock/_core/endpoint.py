@@ -84,6 +84,7 @@ class Endpoint:
     """One origin with its connections.
 
     Attributes:
+        route: how the owner reaches it; the core never looks inside.
         states: how many connections stand in each state, by `State`.
         ready: connections with room, in the order of the reuse strategy.
         dials: connections being dialled, oldest first.
@@ -98,7 +99,6 @@ class Endpoint:
         "counters",
         "declared",
         "dials",
-        "handle",
         "health",
         "last_used",
         "lesson",
@@ -106,6 +106,7 @@ class Endpoint:
         "min_idle",
         "origin",
         "ready",
+        "route",
         "states",
         "target",
         "timer_at",
@@ -113,9 +114,10 @@ class Endpoint:
     )
 
     def __init__(
-        self, origin: Origin, config: PoolConfig, *, max_connections: int, min_idle: int, declared: bool
+        self, origin: Origin, config: PoolConfig, *, route: Any, max_connections: int, min_idle: int, declared: bool
     ) -> None:
         self.origin = origin
+        self.route = route
         self.max_connections = max_connections
         self.min_idle = min(min_idle, max_connections)
         self.declared = declared
@@ -131,7 +133,6 @@ class Endpoint:
         self.target = 0
         self.last_used = -INF
         self.timer_at = INF
-        self.handle: Any = None
 
     @property
     def slots(self) -> int:

@@ -43,6 +43,7 @@ class PoolMachine(Duties):
         now: float,
         origin: Origin,
         *,
+        route: object = None,
         max_connections: int | None = None,
         min_idle: int | None = None,
         declared: bool = False,
@@ -53,6 +54,7 @@ class PoolMachine(Duties):
             endpoint = Endpoint(
                 origin,
                 self.config,
+                route=route,
                 max_connections=self.config.max_connections_per_host if max_connections is None else max_connections,
                 min_idle=self.config.min_idle if min_idle is None else min_idle,
                 declared=declared,

@@ -46,6 +46,7 @@ class Waiter:
         fresh: whether it accepts a connection that was just dialled, and no other (a replay).
         retried: whether it outlived one dial that failed for lack of local resources.
         handle: what the owner attached; the core never looks inside.
+        failure: what the owner will raise, attached by it when the waiter ended without a connection.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Waiter:
         "dial",
         "endpoint",
         "entry",
+        "failure",
         "fresh",
         "handle",
         "number",
@@ -88,6 +90,7 @@ class Waiter:
         self.dial: ConnectionEntry | None = None
         self.retried = False
         self.handle: Any = None
+        self.failure: BaseException | None = None
         self.timer_at = INF
 
 

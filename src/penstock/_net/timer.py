@@ -47,12 +47,11 @@ class PhaseTimer:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    ) -> None:
         scope, self._scope = self._scope, None
         assert scope is not None
         if scope.__exit__(kind, error, trace) and scope.cancelled_caught:
             self._raise()
-        return False
 
     def _raise(self) -> NoReturn:
         if self._armed_at >= self.total_at:

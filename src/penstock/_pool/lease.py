@@ -1,0 +1,190 @@
+"""What `acquire` yields: the right to one exchange on one connection, given back exactly once."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from .._core.duties import Phase
+from .._errors import LocalProtocolError, PoolClosed, ReadError, StreamClosed, WriteError
+from .._events import CloseReason
+from .._http.body import make_body
+from .._http.request import build_request
+from .._net.timer import PhaseTimer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .._config import Timeouts
+    from .._core.connection import ConnectionEntry
+    from .._http.body import Content
+    from .._http.exchange import Exchange, ResponseHead
+    from .._http.request import WireRequest
+    from .._types import HeaderList, Origin
+    from .runner import Runner
+
+
+class Lease:
+    """One exchange on a connection of the pool.
+
+    The connection goes back by itself when the body has been read to its end. A lease that is dropped without having
+    been given back warns with a `ResourceWarning` that names its request, and its slot comes back.
+
+    Attributes:
+        origin: what the connection leads to.
+        connection_id: the connection's number in the pool, as statistics and events show it.
+        head: the head of the response, once there is one.
+        label: what a leak warning calls it, for example "GET https://api.example.com/v1".
+    """
+
+    __slots__ = ("_entry", "_exchange", "_limits", "_runner", "connection_id", "head", "label", "origin", "reused")
+
+    def __init__(self, runner: Runner, entry: ConnectionEntry, limits: Timeouts) -> None:
+        self._runner = runner
+        self._entry: ConnectionEntry | None = entry
+        self._exchange: Exchange | None = None
+        self._limits = limits
+        self.origin: Origin = entry.endpoint.origin
+        self.connection_id = entry.id
+        self.reused = entry.exchanges > 1
+        self.head: ResponseHead | None = None
+        self.label = ""
+
+    # ---- public, low level ---------------------------------------------------------------------------------------
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        content: Content = None,
+        timeouts: Timeouts | None = None,
+    ) -> ResponseHead:
+        """Send a request and return the head of its response. One lease carries one exchange.
+
+        Args:
+            method: as sent; upper case by custom.
+            target: path and query in wire form, or "*".
+            headers: fields in addition to Host and the framing fields, which are added.
+            content: the body: bytes, str, a file, or an iterable of bytes.
+            timeouts: limits instead of those given to `acquire`.
+
+        Raises:
+            LocalProtocolError: something in the request is not allowed, or the lease was used before.
+            TransportError: the exchange failed. The connection is closed then, as it is after a cancellation.
+        """
+        fields = headers.items() if hasattr(headers, "items") else headers
+        request = build_request(self.origin, method, target, fields, make_body(content))
+        self._limits = timeouts or self._limits
+        with PhaseTimer(self._limits) as timer:
+            return await self.send(request, timer)
+
+    async def read(self) -> bytes:
+        """Return the next piece of the body as it arrived, b"" at its end; the connection is given back then.
+
+        Raises:
+            ReadTimeout, ReadError, RemoteProtocolError: the body ended badly; the connection is closed.
+        """
+        with PhaseTimer(self._limits) as timer:
+            return await self.receive(timer)
+
+    @property
+    def http_version(self) -> str:
+        """Version of the response's protocol, for example "HTTP/1.1"; empty before there is a response."""
+        return "" if self.head is None else self.head.http_version
+
+    @property
+    def trailers(self) -> HeaderList:
+        """Fields after the body (RFC 9110 §6.5); complete when the body has ended."""
+        return [] if self._exchange is None else self._exchange.trailers
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the connection was given back."""
+        return self._entry is None
+
+    def release_soon(self) -> None:
+        """Give the lease up, whatever state it is in; never waits, may be repeated.
+
+        What has arrived of an unfinished body is consumed, and a task of the pool reads on for 64 KiB or 100 ms at
+        most: if the body ends within that, the connection is kept.
+        """
+        entry, exchange = self._entry, self._exchange
+        if entry is None:
+            return
+        if exchange is None or exchange.outcome is not None or self.head is None or exchange.try_drain() is not None:
+            self._finish()
+        else:
+            self._entry = None
+            self._runner.drain_later(entry, exchange)
+
+    def discard(self, reason: CloseReason = CloseReason.DISCARDED) -> None:
+        """Give the lease up and close its connection; never waits, may be repeated."""
+        if self._entry is not None:
+            if self._exchange is None:
+                self._exchange = self._entry.handle.open_exchange()
+            self._exchange.abandon(reason)
+            self._finish()
+
+    # ---- for the floor above -------------------------------------------------------------------------------------
+
+    async def send(self, request: WireRequest, timer: PhaseTimer) -> ResponseHead:
+        """Send and return the final head; on any exception the connection has been given back."""
+        entry = self._entry
+        if entry is None or self._exchange is not None:
+            raise LocalProtocolError("a lease carries one exchange", origin=self.origin)
+        exchange: Exchange = entry.handle.open_exchange()
+        self._exchange = exchange
+        try:
+            self.head = head = await exchange.send(request, timer)
+        except BaseException as error:
+            self._fail(exchange, error)
+            raise
+        if exchange.outcome is not None:
+            self._finish()
+        return head
+
+    async def receive(self, timer: PhaseTimer) -> bytes:
+        """Return the next piece of the body, b"" at its end; on any exception the connection has been given back."""
+        exchange = self._exchange
+        if exchange is None:
+            raise StreamClosed("no request was sent on this lease")
+        if self._entry is None and exchange.outcome is None:
+            raise StreamClosed("the lease was given up before the body was read to its end")
+        try:
+            data = await exchange.receive(timer)
+        except BaseException as error:
+            self._fail(exchange, error)
+            raise
+        if exchange.outcome is not None:
+            self._finish()
+        return data
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange, for the facts a replay is judged by."""
+        return self._exchange
+
+    def _fail(self, exchange: Exchange, error: BaseException) -> None:
+        exchange.abandon(CloseReason.CANCELLED_MID_EXCHANGE)
+        self._finish()
+        if isinstance(error, ReadError | WriteError) and self._runner.machine.phase is Phase.CLOSED:
+            raise PoolClosed("the pool was closed during the exchange", origin=self.origin) from error
+
+    def _finish(self) -> None:
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            self._runner.give_back(entry, self._exchange)
+
+    def __del__(self) -> None:
+        entry = self._entry
+        if entry is not None:
+            self._entry = None
+            self._runner.reclaim(entry, self._exchange)
+            what = self.label or f"a lease of a connection to {self.origin}"
+            warnings.warn(
+                f"{what} was dropped without being closed; its connection is closed and its slot comes back",
+                ResourceWarning,
+                stacklevel=1,
+            )

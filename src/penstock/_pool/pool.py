@@ -1,0 +1,336 @@
+"""The public pool."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import trio
+
+from .._config import PoolConfig, Upstream
+from .._core.duties import Phase
+from .._core.retry import may_replay
+from .._errors import ConnectError, NetworkError, PoolClosed, ReadError, WriteError
+from .._net.network import SocketNetwork
+from .._net.timer import PhaseTimer
+from .._types import Origin
+from .._url import parse_origin
+from .connecting import Connector
+from .lease import Lease
+from .refusals import own_instance
+from .runner import Runner
+from .statistics import explain, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from .._config import Timeouts
+    from .._core.endpoint import Endpoint
+    from .._http.exchange import ResponseHead
+    from .._http.request import WireRequest
+    from .._net.network import Network
+    from .instruments import Instrument
+    from .statistics import Explanation, Statistics
+
+#: Priorities from the first served to the last.
+PRIORITIES = range(-100, 101)
+
+
+class Pool:
+    """A pool of HTTP connections, bound to one `async with` block of one trio run.
+
+    Args:
+        config: all settings; the defaults if None.
+        upstreams: origins declared in advance, each a URL or an `Upstream` with settings of its own.
+        network: what stands for the outside world, for tests; the real one if None.
+        seed: seeds the jitter, for tests.
+
+    Raises:
+        ValueError: an origin is declared twice.
+    """
+
+    def __init__(
+        self,
+        config: PoolConfig | None = None,
+        *,
+        upstreams: Sequence[Upstream | str] = (),
+        network: Network | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.config = PoolConfig() if config is None else config
+        self.timeouts = self.config.timeouts
+        self._network = network
+        self._seed = seed
+        self._declared: dict[Origin, Upstream] = {}
+        for one in upstreams:
+            upstream = Upstream(one) if isinstance(one, str) else one
+            if upstream.origin in self._declared:
+                raise ValueError(f"upstreams: {upstream.origin} is declared twice")
+            self._declared[upstream.origin] = upstream
+        self._running: Runner | None = None
+        self._nursery_manager: AbstractAsyncContextManager[trio.Nursery, bool | None] | None = None
+        self._stopped = trio.Event()
+
+    async def __aenter__(self) -> Self:
+        if self._running is not None:
+            raise RuntimeError("a pool is opened once; make another one")
+        network: Network = SocketNetwork() if self._network is None else self._network
+        runner = Runner(
+            self.config, Connector(self.config, network), network, upstreams=self._declared, seed=self._seed
+        )
+        manager = trio.open_nursery()
+        nursery = await manager.__aenter__()
+        self._running = runner
+        self._nursery_manager = manager
+        try:
+            await nursery.start(self._run)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._running is not None
+        assert self._nursery_manager is not None
+        self._running.stop()
+        try:
+            # The body's exception is not shown to the nursery, which would wrap it in a group: it leaves by itself.
+            await self._nursery_manager.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            raise _alone(group) from None
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await self._runner.run(task_status)
+        finally:
+            self._running_stopped()
+
+    def _running_stopped(self) -> None:
+        self._runner.stop()
+        self._stopped.set()
+
+    @property
+    def _runner(self) -> Runner:
+        if self._running is None:
+            raise RuntimeError("the pool is not open; use `async with Pool(...) as pool:`")
+        return self._running
+
+    # ---- connections ---------------------------------------------------------------------------------------------
+
+    def acquire(
+        self,
+        origin: str | Origin,
+        *,
+        priority: int = 0,
+        tenant: str | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> Acquire:
+        """Take a connection: `async with pool.acquire("https://api.example.com") as lease:`.
+
+        Waiters of one origin are served by priority, in turns between tenants, and first come, first served inside.
+
+        Args:
+            origin: "https://host[:port]".
+            priority: −100 to 100, lower is served first.
+            tenant: whose turn it uses up.
+            timeouts: limits of waiting, dialling and of the lease's exchange; the pool's if None.
+
+        Raises:
+            InvalidURL, UnsupportedProtocol: the origin is no origin.
+            PoolTimeout, PoolFull, PoolClosed: no connection could be had.
+            ConnectError: the dial on this caller's behalf failed.
+        """
+        _check_priority(priority)
+        return Acquire(self._runner, _origin(origin), priority, tenant, timeouts or self.timeouts)
+
+    async def prewarm(self, origin: str | Origin, count: int) -> None:
+        """Open connections until `count` are there, without sending a request.
+
+        At most as many as the limits allow are opened; those beyond `min_idle` expire like any others. Cancelled, it
+        leaves the dials to finish by themselves.
+
+        Raises:
+            ConnectError: a dial failed before `count` connections were there.
+            PoolClosed: the pool is closed or draining.
+            ValueError: `count` is less than 1.
+        """
+        if count < 1:
+            raise ValueError(f"count must be at least 1, not {count!r}")
+        runner = self._runner
+        runner.check_caller()
+        endpoint = runner.endpoint(_origin(origin))
+        count = min(count, endpoint.max_connections, self.config.max_connections)
+        failed_before = endpoint.counters.dials_failed
+        with PhaseTimer(self.timeouts):
+            await trio.lowlevel.checkpoint()
+            while True:
+                self._refuse_closed()
+                if endpoint.counters.dials_failed > failed_before:
+                    raise self._dial_error(endpoint)
+                runner.machine.prewarm(trio.current_time(), endpoint, count)
+                runner.perform()
+                if endpoint.live >= count or not endpoint.target:
+                    return
+                await runner.wait_changed()
+
+    def _dial_error(self, endpoint: Endpoint) -> BaseException:
+        error = endpoint.health.last_error
+        return ConnectError("a dial failed", origin=endpoint.origin) if error is None else own_instance(error)
+
+    async def _exchange(
+        self,
+        origin: Origin,
+        request: WireRequest,
+        *,
+        timer: PhaseTimer,
+        priority: int = 0,
+        tenant: str | None = None,
+    ) -> tuple[ResponseHead, Lease]:
+        """Acquire, send, read the head; replay once where `retry.may_replay` allows it."""
+        runner = self._runner
+        attempt = 1
+        while True:
+            entry = await runner.take(origin, timer.limits, priority=priority, tenant=tenant, fresh=attempt > 1)
+            lease = Lease(runner, entry, timer.limits)
+            try:
+                return await lease.send(request, timer), lease
+            except (ReadError, WriteError) as error:
+                exchange = lease.exchange
+                assert exchange is not None
+                error.annotate(origin=origin, attempt=attempt, request_sent=exchange.request_sent)
+                verdict = may_replay(
+                    reused=lease.reused,
+                    request_sent=exchange.request_sent,
+                    answer_begun=exchange.response_started,
+                    method=request.method,
+                    replayable_body=request.body.is_replayable,
+                    attempt=attempt,
+                )
+                if not verdict.is_allowed:
+                    raise
+            except NetworkError as error:
+                error.annotate(origin=origin, attempt=attempt)
+                raise
+            attempt += 1
+
+    # ---- the pool as a whole -------------------------------------------------------------------------------------
+
+    def statistics(self) -> Statistics:
+        """Copy the ledger: levels and counters of the pool, of each endpoint, of each connection."""
+        return snapshot(self._runner.machine, trio.current_time())
+
+    def explain(self) -> list[Explanation]:
+        """Say for each waiter what it waits for."""
+        return explain(self._runner.machine, trio.current_time())
+
+    def suspend(self) -> None:
+        """Hold new acquires back. Exchanges in flight go on, and deadlines of waiters keep running."""
+        self._runner.machine.suspend()
+        self._runner.perform()
+
+    def resume(self) -> None:
+        """Let go after `suspend`."""
+        self._runner.machine.resume(trio.current_time())
+        self._runner.perform()
+
+    def renew(self) -> None:
+        """Retire every connection opened so far: idle ones at once, the others when their exchanges end."""
+        self._runner.machine.renew(trio.current_time())
+        self._runner.perform()
+
+    def add_instrument(self, instrument: Instrument) -> None:
+        """Tell `instrument` of every event from now on. One that raises is logged and removed."""
+        self._runner.instruments.add(instrument)
+        self._runner.machine.observed = True
+
+    def remove_instrument(self, instrument: Instrument) -> None:
+        """Stop telling `instrument`.
+
+        Raises:
+            KeyError: it was not added, or it raised and was removed.
+        """
+        runner = self._runner
+        runner.instruments.remove(instrument)
+        runner.machine.observed = bool(runner.instruments)
+
+    async def drain(self) -> None:
+        """Take no new requests, let those in flight finish for `drain_timeout` seconds, then close.
+
+        Waiters get `PoolClosed` at once. A cancelled drain leaves the pool draining; `aclose` finishes the job.
+        """
+        runner = self._runner
+        runner.machine.drain(trio.current_time())
+        runner.perform()
+        with trio.move_on_after(self.config.drain_timeout):
+            while runner.machine.total:
+                await runner.wait_changed()
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection and end every task of the pool; requests in flight get `PoolClosed`.
+
+        May be repeated, and called in a cancelled scope: everything is closed before the first checkpoint.
+        """
+        if self._running is None:
+            await trio.lowlevel.checkpoint()
+            return
+        self._running.stop()
+        with trio.CancelScope(shield=True):
+            await self._stopped.wait()
+        await trio.lowlevel.checkpoint()
+
+    def _refuse_closed(self) -> None:
+        phase = self._runner.machine.phase
+        if phase is Phase.DRAINING or phase is Phase.CLOSED:
+            raise PoolClosed(f"the pool is {phase.value}", phase="pool")
+
+
+class Acquire:
+    """What `Pool.acquire` returns: an async context manager that yields a `Lease`."""
+
+    __slots__ = ("_lease", "_limits", "_origin", "_priority", "_runner", "_tenant")
+
+    def __init__(self, runner: Runner, origin: Origin, priority: int, tenant: str | None, limits: Timeouts) -> None:
+        self._runner = runner
+        self._origin = origin
+        self._priority = priority
+        self._tenant = tenant
+        self._limits = limits
+
+    async def __aenter__(self) -> Lease:
+        with PhaseTimer(self._limits):
+            entry = await self._runner.take(self._origin, self._limits, priority=self._priority, tenant=self._tenant)
+            self._lease = Lease(self._runner, entry, self._limits)
+        return self._lease
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lease.release_soon()
+
+
+def _origin(origin: str | Origin) -> Origin:
+    return parse_origin(origin) if isinstance(origin, str) else origin
+
+
+def _check_priority(priority: int) -> None:
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        raise TypeError(f"priority must be an int, not {priority!r}")
+    if priority not in PRIORITIES:
+        raise ValueError(f"priority must be from −100 to 100, not {priority!r}")
+
+
+def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one exception of a group: a cancellation if there is nothing else, else the first that is not."""
+    leaves: list[BaseException] = []
+    todo: list[BaseException] = [group]
+    while todo:
+        error = todo.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            todo.extend(error.exceptions)
+        else:
+            leaves.append(error)
+    return next((leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)), leaves[0])

@@ -1,0 +1,357 @@
+"""Event → machine → actions: the thin driver of the pure core.
+
+Rules of the file:
+
+1. Every call of a machine method is followed by `perform` before the next checkpoint. `perform` empties the list of
+   actions, also those that performing an action brings about.
+2. Between being handed a connection and owning it in a lease there is no checkpoint: a cancel that comes after delivery
+   is raised later, when somebody is responsible.
+3. Closing never waits. A slot is free as soon as `close` has returned.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._core.actions import Close, Deliver, Dial, Emit, Fail, Probe, WakeAt
+from .._core.connection import ConnectionEntry, State
+from .._core.machine import PoolMachine
+from .._core.waiters import Waiter, WaiterState
+from .._errors import ConnectTimeout, PenstockError, PoolClosed, RequestError
+from .._events import CloseReason
+from .._net.network import is_resource_exhaustion
+from .instruments import Instruments
+from .refusals import refusal
+from .watching import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._config import PoolConfig, Timeouts, Upstream
+    from .._core.endpoint import Endpoint
+    from .._http.exchange import Exchange, HTTPConnection
+    from .._net.network import Network
+    from .._types import Origin
+    from .connecting import Connector
+
+_INF = float("inf")
+
+#: What is read of an unfinished body before its connection is given up: bytes, and seconds.
+DRAIN_BYTES = 65536
+DRAIN_SECONDS = 0.1
+
+
+class Runner:
+    """Owns the machine, the tasks of the pool, and the way in and out for callers."""
+
+    def __init__(
+        self,
+        config: PoolConfig,
+        connector: Connector,
+        network: Network,
+        *,
+        upstreams: dict[Origin, Upstream],
+        seed: int | None,
+    ) -> None:
+        self.machine = PoolMachine(config, chance=random.Random(seed).random)  # noqa: S311 - jitter, no secret
+        self.instruments = Instruments()
+        self.config = config
+        self._connector = connector
+        self._upstreams = upstreams
+        self._watch = Watch(self, network.watcher())
+        self._performing = False
+        self._wake_at = _INF
+        self._sleeper: trio.CancelScope | None = None
+        self._tasks: trio.Nursery | None = None
+        self._token = trio.lowlevel.current_trio_token()
+        self._root = trio.lowlevel.current_root_task()
+        self._pid = os.getpid()
+        # Set, and replaced, whenever a connection opened, failed to open or closed.
+        self._changed = trio.Event()
+        self._perform_one: dict[type, Callable[[Any], None]] = {
+            Dial: self._do_dial,
+            Deliver: self._do_deliver,
+            Fail: self._do_fail,
+            Close: self._do_close,
+            Probe: self._do_probe,
+            WakeAt: self._do_wake_at,
+            Emit: self._do_emit,
+        }
+
+    # ---- life ----------------------------------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the tasks of the pool until `stop`."""
+        async with trio.open_nursery() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self._sleep)
+            tasks.start_soon(self._watch.arm)
+            tasks.start_soon(self._watch.watch)
+            for origin in self._upstreams:
+                self.endpoint(origin)
+            self.perform()
+            task_status.started()
+
+    def stop(self) -> None:
+        """Close every connection and end every task; synchronous, may be repeated."""
+        self.machine.close(trio.current_time())
+        self.perform()
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+
+    def check_caller(self) -> None:
+        """Refuse a caller that is not in the trio run, or not in the process, in which the pool was opened.
+
+        Raises:
+            RuntimeError: it is elsewhere; the sockets belong to the process and run that opened them.
+        """
+        if os.getpid() != self._pid:
+            raise RuntimeError("this pool was opened before a fork; open one in the child process")
+        if trio.lowlevel.current_root_task() is not self._root:
+            raise RuntimeError("this pool was opened in another trio run; open one in each run")
+
+    async def wait_changed(self) -> None:
+        """Wait until a connection opened, failed to open or closed."""
+        await self._changed.wait()
+
+    # ---- the way in and out --------------------------------------------------------------------------------------
+
+    def endpoint(self, origin: Origin) -> Endpoint:
+        """The machine's endpoint of an origin, with its route."""
+        endpoint = self.machine.endpoints.get(origin)
+        if endpoint is None:
+            declared = self._upstreams.get(origin)
+            endpoint = self.machine.endpoint(
+                trio.current_time(),
+                origin,
+                route=self._connector.route(origin, declared),
+                max_connections=declared.max_connections if declared else None,
+                min_idle=declared.min_idle if declared else None,
+                declared=declared is not None,
+            )
+        return endpoint
+
+    async def take(
+        self, origin: Origin, limits: Timeouts, *, priority: int, tenant: str | None, fresh: bool = False
+    ) -> ConnectionEntry:
+        """Wait for a connection. Cancellation leaves nothing behind; once this has returned, the caller owns it.
+
+        Raises:
+            PoolTimeout, PoolFull, PoolClosed: the pool refused.
+            ConnectError: the dial on this caller's behalf failed.
+        """
+        self.check_caller()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        machine = self.machine
+        now = trio.current_time()
+        waiter = Waiter(
+            self.endpoint(origin),
+            deadline=_INF if limits.pool is None else now + limits.pool,
+            priority=priority,
+            tenant=tenant,
+            connect_timeout=limits.connect,
+            fresh=fresh,
+        )
+        if fresh:
+            machine.acquire_fresh(now, waiter)
+            entry = None
+        else:
+            entry = machine.acquire(now, waiter)
+        while True:
+            if machine.actions:
+                self.perform()
+            if entry is None:
+                entry = await self._wait(waiter)
+            self._watch.forget(entry)
+            reason = entry.handle.look()
+            if reason is None:
+                return entry
+            entry = machine.refuse(trio.current_time(), waiter, entry, reason)
+
+    async def _wait(self, waiter: Waiter) -> ConnectionEntry:
+        if waiter.state is WaiterState.QUEUED:
+            waiter.handle = trio.lowlevel.current_task()
+
+            def give_up(_: object) -> trio.lowlevel.Abort:
+                self.machine.cancel(trio.current_time(), waiter)
+                self.perform()
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            try:
+                await trio.lowlevel.wait_task_rescheduled(give_up)
+            finally:
+                waiter.handle = None
+        if waiter.failure is not None:
+            raise waiter.failure
+        assert waiter.entry is not None
+        return waiter.entry
+
+    def give_back(self, entry: ConnectionEntry, exchange: Exchange | None) -> None:
+        """The exchange on a taken connection ended; None if there was none."""
+        machine = self.machine
+        now = trio.current_time()
+        outcome = None if exchange is None else exchange.outcome
+        if outcome is None:
+            machine.release(now, entry, succeeded=None)
+        elif outcome.close is None:
+            machine.release(now, entry, idle_hint=outcome.idle_hint)
+        else:
+            machine.release(now, entry, outcome.close, succeeded=False if outcome.failed else None)
+        if entry.state is State.IDLE:
+            self._watch.went_idle(entry)
+        if machine.actions:
+            self.perform()
+
+    def drain_later(self, entry: ConnectionEntry, exchange: Exchange) -> None:
+        """Read the rest of an unfinished body off the caller's path, and keep the connection if it ends soon."""
+        assert self._tasks is not None
+        self._tasks.start_soon(self._drain, entry, exchange)
+
+    async def _drain(self, entry: ConnectionEntry, exchange: Exchange) -> None:
+        try:
+            with trio.move_on_after(DRAIN_SECONDS):
+                await exchange.drain(None, DRAIN_BYTES)
+        finally:
+            exchange.abandon(CloseReason.EARLY_BODY_CLOSE)
+            self.give_back(entry, exchange)
+
+    def reclaim(self, entry: ConnectionEntry, exchange: Exchange | None) -> None:
+        """Give back what a lease held that was dropped; callable from any thread, at any moment."""
+        try:
+            self._token.run_sync_soon(self._reclaim, entry, exchange)
+        except trio.RunFinishedError:
+            entry.handle.close()
+
+    def _reclaim(self, entry: ConnectionEntry, exchange: Exchange | None) -> None:
+        if exchange is not None:
+            exchange.abandon(CloseReason.LEAKED)
+        self.give_back(entry, exchange)
+
+    # ---- actions -------------------------------------------------------------------------------------------------
+
+    def perform(self) -> None:
+        """Perform what the machine asks for, until it asks for nothing more."""
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while self.machine.actions:
+                for action in self.machine.take_actions():
+                    self._perform_one[type(action)](action)
+        finally:
+            self._performing = False
+
+    def _do_deliver(self, action: Deliver) -> None:
+        if action.waiter.handle is not None:
+            trio.lowlevel.reschedule(action.waiter.handle)
+
+    def _do_fail(self, action: Fail) -> None:
+        waiter = action.waiter
+        waiter.failure = refusal(self.machine, waiter, action.reason, action.cause, trio.current_time())
+        if waiter.handle is not None:
+            trio.lowlevel.reschedule(waiter.handle)
+
+    def _do_dial(self, action: Dial) -> None:
+        assert self._tasks is not None
+        self._tasks.start_soon(self._dial, action.entry)
+
+    def _do_close(self, action: Close) -> None:
+        entry = action.entry
+        if isinstance(entry.handle, trio.CancelScope):
+            entry.handle.cancel()
+        elif entry.handle is not None:
+            self._watch.forget(entry)
+            entry.handle.close()
+            self.machine.closed(trio.current_time(), entry)
+            self._announce_change()
+
+    def _do_probe(self, action: Probe) -> None:
+        entry = action.entry
+        self._watch.forget(entry)
+        self.machine.probed(trio.current_time(), entry, entry.handle.look())
+        if entry.state is State.IDLE:
+            self._watch.went_idle(entry)
+
+    def _do_wake_at(self, action: WakeAt) -> None:
+        self._wake_at = action.at
+        if self._sleeper is not None:
+            self._sleeper.deadline = action.at
+
+    def _do_emit(self, action: Emit) -> None:
+        self.instruments.tell(action.event)
+        self.machine.observed = bool(self.instruments)
+
+    def look_at_idle(self, entry: ConnectionEntry) -> None:
+        """An idle connection became readable: session tickets, or its end."""
+        reason = entry.handle.look()
+        if reason is None:
+            self._watch.went_idle(entry)
+        else:
+            self.machine.lost(trio.current_time(), entry, reason)
+
+    def _announce_change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    # ---- tasks ---------------------------------------------------------------------------------------------------
+
+    async def _sleep(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self._wake_at) as self._sleeper:
+                await trio.sleep_forever()
+            self._wake_at = _INF
+            self.machine.woke(trio.current_time())
+            self.perform()
+
+    async def _dial(self, entry: ConnectionEntry) -> None:
+        connection: HTTPConnection | None = None
+        error: BaseException | None = None
+        timeout = self.config.connect_timeout if entry.waiter is None else entry.waiter.connect_timeout
+        with trio.CancelScope() as scope:
+            if timeout is not None:
+                scope.deadline = trio.current_time() + timeout
+            if entry.state is not State.DIALING:
+                scope.cancel()
+            entry.handle = scope
+            try:
+                connection = await self._connector.connect(entry.endpoint.route)
+            except PenstockError as failure:
+                error = failure
+            except trio.Cancelled:
+                self._dial_ended(entry, None, self._why_cancelled(entry, timeout))
+                raise
+        if connection is not None or error is not None:
+            self._dial_ended(entry, connection, error)
+
+    def _why_cancelled(self, entry: ConnectionEntry, timeout: float | None) -> PenstockError:
+        origin = entry.endpoint.origin
+        if entry.handle.cancel_called and entry.state is State.DIALING:
+            return ConnectTimeout(
+                f"connect_timeout of {timeout:g} s passed while connecting", origin=origin, phase="connect"
+            )
+        return PoolClosed("the pool gave the dial up", origin=origin, phase="connect")
+
+    def _dial_ended(
+        self, entry: ConnectionEntry, connection: HTTPConnection | None, error: BaseException | None
+    ) -> None:
+        machine = self.machine
+        now = trio.current_time()
+        if connection is not None:
+            if machine.connected(now, entry, connection, connection.capacity):
+                if entry.state is State.IDLE:
+                    self._watch.went_idle(entry)
+            else:
+                connection.close()
+                machine.closed(now, entry)
+        else:
+            assert error is not None
+            if isinstance(error, RequestError):
+                error.annotate(origin=entry.endpoint.origin)
+            local = isinstance(error, PoolClosed) or is_resource_exhaustion(error)
+            machine.dial_failed(now, entry, error, local=local)
+        self.perform()
+        self._announce_change()
