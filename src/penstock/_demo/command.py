@@ -122,16 +122,17 @@ def _require(package: str) -> None:
 
 @contextmanager
 def _terminated_cleanly() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that children are stopped and files removed."""
+    """Let SIGTERM and a closed terminal unwind the stack, so that children are stopped and files removed."""
 
     def leave(number: int, _: object) -> None:
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _number(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:

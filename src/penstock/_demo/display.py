@@ -151,7 +151,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     return [
         f"* median latency beyond one round trip and the server's work (at most {work * 1e6:.0f} µs), and its share.",
         "  In the saturated run it is mostly waiting for the client's processor.",
-        f"Both columns are the same client with the h11 engine; {UNPOOLED} means keep_alive=False, one per request.",
+        f"Both columns: the same client, h11 engine; {UNPOOLED} are keep_alive=False, one per request.",
         f"The server counted connections and handshakes. {kind}",
     ]
 

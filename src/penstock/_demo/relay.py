@@ -125,10 +125,10 @@ class Relay:
 
 def main() -> None:
     """Relay to the port and with the round trip (in seconds) named on the command line."""
-    port, round_trip = sys.argv[1:]
+    port, round_trip = int(sys.argv[1]), float(sys.argv[2])
     with listen(0) as listener:
         say({"port": listener.getsockname()[1]})
-        Relay(listener, int(port), float(round_trip)).serve()
+        Relay(listener, port, round_trip).serve()
 
 
 if __name__ == "__main__":
