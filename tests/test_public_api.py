@@ -1,0 +1,115 @@
+"""The public names are a contract: adding one is a decision, losing one is a break."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import penstock
+
+USE = {"Client", "Headers", "Lease", "Pool", "Request", "Response", "ServerSentEvent"}
+
+SETTINGS = {"Origin", "PoolConfig", "TLSConfig", "Timeouts", "Upstream"}
+
+OBSERVE = {"ConnectionStatistics", "Counts", "EndpointStatistics", "Explanation", "Instrument", "Statistics"}
+
+REASONS = {"CloseReason", "ProtocolReason", "RejectReason"}
+
+EVENTS = {
+    "ConnectionClosed",
+    "ConnectionClosing",
+    "ConnectionOpened",
+    "ConnectionReturned",
+    "ConnectionTaken",
+    "DialFailed",
+    "DialStarted",
+    "EndpointRecovered",
+    "EndpointUnhealthy",
+    "Event",
+    "WaiterEnded",
+    "WaiterQueued",
+}
+
+#: Each error with the one it is a kind of.
+ERRORS = {
+    "PenstockError": Exception,
+    "RequestError": "PenstockError",
+    "TransportError": "RequestError",
+    "TimeoutException": "TransportError",
+    "ConnectTimeout": "TimeoutException",
+    "ReadTimeout": "TimeoutException",
+    "WriteTimeout": "TimeoutException",
+    "PoolTimeout": "TimeoutException",
+    "NetworkError": "TransportError",
+    "ConnectError": "NetworkError",
+    "NameResolutionError": "ConnectError",
+    "TLSError": "ConnectError",
+    "CertificateError": "TLSError",
+    "PinMismatch": "TLSError",
+    "AddressNotAllowed": "ConnectError",
+    "ReadError": "NetworkError",
+    "WriteError": "NetworkError",
+    "CloseError": "NetworkError",
+    "ProtocolError": "TransportError",
+    "LocalProtocolError": "ProtocolError",
+    "RemoteProtocolError": "ProtocolError",
+    "ProxyError": "TransportError",
+    "UnsupportedProtocol": "TransportError",
+    "PoolError": "TransportError",
+    "PoolClosed": "PoolError",
+    "PoolFull": "PoolError",
+    "CircuitOpen": "PoolError",
+    "DecodingError": "RequestError",
+    "TooManyRedirects": "RequestError",
+    "HTTPStatusError": "PenstockError",
+    "InvalidURL": "PenstockError",
+    "StreamError": "PenstockError",
+    "StreamConsumed": "StreamError",
+    "StreamClosed": "StreamError",
+}
+
+PUBLIC = USE | SETTINGS | OBSERVE | REASONS | EVENTS | set(ERRORS)
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(penstock.__all__) == PUBLIC
+
+
+def test_every_public_name_is_there() -> None:
+    assert [name for name in penstock.__all__ if not hasattr(penstock, name)] == []
+
+
+def test_the_names_are_in_order_and_unique() -> None:
+    assert list(penstock.__all__) == sorted(set(penstock.__all__))
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_stands_where_the_tree_says(name: str) -> None:
+    above = ERRORS[name]
+
+    assert getattr(penstock, name).__bases__[0] is (getattr(penstock, above) if isinstance(above, str) else above)
+
+
+def test_time_outs_are_builtin_time_outs_and_bad_urls_are_bad_values() -> None:
+    assert issubclass(penstock.TimeoutException, TimeoutError)
+    assert issubclass(penstock.InvalidURL, ValueError)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC - {"Event"}))
+def test_a_public_thing_says_what_it_is(name: str) -> None:
+    assert inspect.getdoc(getattr(penstock, name))
+
+
+@pytest.mark.parametrize("name", ["Client", "Pool", "Response", "Lease", "Headers"])
+def test_a_public_method_says_what_it_does(name: str) -> None:
+    kind = getattr(penstock, name)
+    silent = [
+        member
+        for member, value in vars(kind).items()
+        if not member.startswith("_")
+        and (callable(value) or isinstance(value, property))
+        and not inspect.getdoc(getattr(kind, member))
+    ]
+
+    assert silent == []

@@ -1,0 +1,93 @@
+"""A program that uses the public surface; it is type-checked and never run."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any, assert_type
+
+import penstock
+from penstock.testing import FakeNetwork, serve_ok
+
+
+class Log:
+    """An instrument."""
+
+    def event(self, event: penstock.Event) -> None:
+        if isinstance(event, penstock.ConnectionClosed):
+            assert_type(event.reason, penstock.CloseReason)
+
+
+async def settings() -> None:
+    penstock.PoolConfig(max_connections=10, min_idle=2, read_timeout=None, reuse="round_robin")
+    assert_type(penstock.PoolConfig.from_env(), penstock.PoolConfig)
+    penstock.TLSConfig(minimum_version="TLSv1.2", trust=ssl.create_default_context())
+    penstock.TLSConfig(pins={"*.example.com": ["sha256/" + "A" * 43 + "="]}, ciphers=["TLS_AES_128_GCM_SHA256"])
+    penstock.Upstream("https://api.example.com", min_idle=1, unix_socket="/run/api.sock")
+    penstock.Timeouts(read=120)
+
+
+async def pool() -> None:
+    log = Log()
+    async with penstock.Pool(penstock.PoolConfig(), upstreams=["https://api.example.com"]) as pool:
+        assert_type(pool, penstock.Pool)
+        await pool.prewarm("https://api.example.com", count=5)
+        async with pool.acquire("https://api.example.com", priority=0, tenant="acme") as lease:
+            assert_type(lease, penstock.Lease)
+            assert_type(await lease.read(), bytes)
+        assert_type(pool.statistics(), penstock.Statistics)
+        assert_type(pool.explain(), list[penstock.Explanation])
+        pool.suspend()
+        pool.resume()
+        pool.renew()
+        pool.add_instrument(log)
+        pool.remove_instrument(log)
+        await pool.drain()
+        await pool.aclose()
+
+
+async def numbers() -> AsyncIterator[bytes]:
+    yield b"1"
+
+
+async def client(pool: penstock.Pool) -> None:
+    async with penstock.Client(pool=pool, base_url="https://api.example.com/v1", headers={"x-key": "1"}) as client:
+        assert_type(client, penstock.Client)
+        response = await client.post(
+            "/chat", json={"a": 1}, timeout=penstock.Timeouts(read=120), priority=0, tenant="acme"
+        )
+        assert_type(response, penstock.Response)
+        assert_type(response.status_code, int)
+        assert_type(response.headers, penstock.Headers)
+        assert_type(response.content, bytes)
+        assert_type(response.text, str)
+        assert_type(response.json(), Any)
+        assert_type(response.raise_for_status(), penstock.Response)
+        await client.put("/file", content=numbers())
+        await client.post("/form", data={"a": "1"})
+        async with client.stream("GET", "/file") as streamed:
+            assert_type(streamed, penstock.Response)
+            async for chunk in streamed.aiter_bytes():
+                assert_type(chunk, bytes)
+            async for line in streamed.aiter_lines():
+                assert_type(line, str)
+        async with client.sse("POST", "/chat", json={}) as events:
+            async for event in events:
+                assert_type(event, penstock.ServerSentEvent)
+                assert_type(event.data, str)
+
+
+async def errors(client: penstock.Client) -> None:
+    try:
+        await client.get("https://api.example.com")
+    except penstock.PoolTimeout as error:
+        assert_type(error.ledger, dict[str, int])
+    except penstock.RequestError as error:
+        assert_type(error.origin, penstock.Origin | None)
+
+
+async def testing() -> None:
+    async with FakeNetwork(latency=0.01) as network:
+        network.listen("api.example.com", 80, serve_ok(b"hello"))
+        async with penstock.Pool(network=network):
+            pass
