@@ -26,7 +26,11 @@ class IdleWatcher(Protocol):
         """Stop watching; must come before the stream is used or closed. Harmless if it is not watched."""
 
     async def wait(self) -> list[object]:
-        """Wait until streams became readable; each returned token is forgotten. For one task at a time."""
+        """Wait until streams became readable; each returned token is forgotten. For one task at a time.
+
+        Raises:
+            trio.ClosedResourceError: the watcher was closed meanwhile.
+        """
 
     def close(self) -> None:
         """Forget everything and free the selector. Harmless if done already."""

@@ -1,0 +1,154 @@
+"""TLS settings are checked when they are made, and equal settings are equal values."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from penstock._net.tls import TLSProfile
+from penstock._tls_config import TLSConfig
+from tests.support import forge
+
+PIN = "sha256/" + "A" * 43 + "="
+OTHER = "sha256/" + "B" * 42 + "A="
+TLS12 = "ECDHE-ECDSA-AES128-GCM-SHA256"
+TLS13 = "TLS_AES_128_GCM_SHA256"
+
+
+def client_context(**settings: Any) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for name, value in settings.items():
+        setattr(context, name, value)
+    return context
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"minimum_version": "TLSv1.1"}, ValueError, "minimum_version must be one of 'TLSv1.2', 'TLSv1.3'"),
+        ({"minimum_version": None}, ValueError, "minimum_version"),
+        ({"maximum_version": "TLSv1.2"}, ValueError, "maximum_version must be at least minimum_version"),
+        ({"maximum_version": 3}, ValueError, "maximum_version must be one of"),
+        ({"ciphers": [1]}, TypeError, "ciphers must be suite names"),
+        ({"ciphers": "ECDHE+AESGCM"}, ValueError, r"'ECDHE\+AESGCM' is not the name of a suite"),
+        ({"ciphers": "NONSENSE"}, ValueError, "OpenSSL knows none of NONSENSE"),
+        ({"ciphers": TLS12}, ValueError, "must hold a suite of TLS 1.3"),
+        ({"ciphers": TLS13, "minimum_version": "TLSv1.2"}, ValueError, "must hold a suite of TLS 1.2"),
+        ({"trust": "/does/not/exist"}, ValueError, "trust: '/does/not/exist' is neither"),
+        ({"trust": 5}, TypeError, "trust must be str or SSLContext"),
+        ({"client_cert": "file.pem"}, TypeError, "client_cert must be"),
+        ({"client_cert": ("file.pem",)}, ValueError, "client_cert must be"),
+        ({"client_cert": ("missing.pem", "missing.key")}, ValueError, "a file is missing"),
+        ({"session_resumption": 1}, TypeError, "session_resumption must be bool"),
+        ({"pins": [PIN]}, TypeError, "pins must map host patterns"),
+        ({"pins": {1: [PIN]}}, TypeError, "a host pattern must be a str"),
+        ({"pins": {"a.com": PIN}}, TypeError, "must be a list of pins"),
+        ({"pins": {"a.com": []}}, ValueError, "is empty"),
+        ({"pins": {"a.*.com": [PIN]}}, ValueError, "is no host pattern"),
+        ({"pins": {"*": [PIN]}}, ValueError, "is no host pattern"),
+        ({"pins": {"***.a.com": [PIN]}}, ValueError, "is no host pattern"),
+        ({"pins": {"faß.de": [PIN]}}, ValueError, "is no host pattern"),
+        ({"pins": {"a.com": ["sha1/AAAA"]}}, ValueError, "is no pin"),
+        ({"pins": {"a.com": ["sha256/AAAA"]}}, ValueError, "is no pin"),
+        ({"pins": {"a.com": [PIN[:-1]]}}, ValueError, "is no pin"),
+        ({"pins": {"a.com": [b"sha256/"]}}, ValueError, "is no pin"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(settings: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        TLSConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("context", "settings", "words"),
+    [
+        ({}, {"ciphers": TLS13}, "ciphers belongs to the SSLContext"),
+        ({}, {"maximum_version": "TLSv1.3"}, "maximum_version belongs to the SSLContext"),
+        ({}, {"client_cert": (forge.root_file(), forge.root_file())}, "client_cert belongs to the SSLContext"),
+        ({}, {"keylog_file": "keys"}, "keylog_file belongs to the SSLContext"),
+        ({}, {"minimum_version": "TLSv1.2"}, "OP_NO_RENEGOTIATION"),
+        ({"check_hostname": False, "verify_mode": ssl.CERT_NONE}, {"pins": {"a.com": [PIN]}}, "CERT_REQUIRED"),
+    ],
+)
+def test_what_contradicts_a_callers_context_is_refused(
+    context: dict[str, Any], settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        TLSConfig(trust=client_context(**context), **settings)
+
+
+def test_a_servers_context_is_refused() -> None:
+    with pytest.raises(ValueError, match="made for servers"):
+        TLSConfig(trust=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+
+
+def test_a_callers_context_is_used_as_it_is() -> None:
+    context = client_context(minimum_version=ssl.TLSVersion.TLSv1_2)
+    before = (context.options, context.minimum_version, context.verify_mode, context.hostname_checks_common_name)
+    assert TLSProfile(TLSConfig(trust=context)).context is context
+    assert before == (
+        context.options,
+        context.minimum_version,
+        context.verify_mode,
+        context.hostname_checks_common_name,
+    )
+
+
+def test_equal_settings_are_equal_values_however_they_were_written() -> None:
+    one = TLSConfig(pins={"*.A.com.": [PIN, OTHER], "b.com": (PIN,)}, ciphers=f"{TLS13}")
+    two = TLSConfig(pins={"b.com": [PIN, PIN], "*.a.com": [OTHER, PIN]}, ciphers=[TLS13])
+    assert one == two
+    assert hash(one) == hash(two)
+    assert attrs.evolve(one) == one
+    assert TLSProfile(one).identity == TLSProfile(two).identity
+
+
+@pytest.mark.parametrize("changed", [{"pins": {"a.com": [PIN]}}, {"trust": "system"}, {"minimum_version": "TLSv1.2"}])
+def test_what_would_make_sharing_wrong_is_part_of_the_identity(changed: dict[str, Any]) -> None:
+    assert TLSProfile(TLSConfig(**changed)).identity != TLSProfile(TLSConfig()).identity
+
+
+def test_secrets_do_not_show(tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "private.key"
+    cert.touch()
+    key.touch()
+    shown = repr(TLSConfig(client_cert=(cert, key, "hunter2")))
+    assert "cert.pem" in shown
+    assert "private.key" not in shown
+    assert "hunter2" not in shown
+
+
+def test_profiles_with_equal_settings_share_one_context() -> None:
+    first = TLSProfile(TLSConfig(trust=forge.root_file()))
+    assert TLSProfile(TLSConfig(trust=forge.root_file())).context is first.context
+    # Pins do not go into a context.
+    assert TLSProfile(TLSConfig(trust=forge.root_file(), pins={"a.com": [PIN]})).context is first.context
+    assert TLSProfile(TLSConfig(trust=forge.root_file(), minimum_version="TLSv1.2")).context is not first.context
+
+
+def test_a_renewed_file_gets_a_new_context(tmp_path: Path) -> None:
+    path = tmp_path / "trust.pem"
+    path.write_bytes(forge.root().cert_pem.bytes())
+    first = TLSProfile(TLSConfig(trust=path)).context
+    path.write_bytes(forge.root().cert_pem.bytes() + forge.stranger().cert_pem.bytes())
+    second = TLSProfile(TLSConfig(trust=path)).context
+    assert second is not first
+    assert [len(context.get_ca_certs()) for context in (first, second)] == [1, 2]
+
+
+def test_a_context_refuses_renegotiation_and_common_names() -> None:
+    context = TLSProfile(TLSConfig(trust=forge.root_file(), minimum_version="TLSv1.2")).context
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+    assert not context.hostname_checks_common_name
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+@pytest.mark.parametrize("trust", ["certifi", "system"])
+def test_the_public_authorities_can_be_loaded(trust: str) -> None:
+    assert TLSProfile(TLSConfig(trust=trust)).context.verify_mode == ssl.CERT_REQUIRED
