@@ -6,6 +6,7 @@ import ssl
 from functools import cache
 
 import trustme
+
 from penstock._tls_config import TLSConfig
 
 

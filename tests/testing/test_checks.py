@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+
 from penstock._net.stream import SocketStream
 from penstock._net.tls import TLSProfile, TLSStream, start_tls
 from penstock._net.watcher import SelectorWatcher
@@ -18,14 +19,14 @@ from penstock.testing import (
     check_idle_watcher,
     fake_stream_pair,
 )
-
 from tests.support.certificates import client_config, server_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from penstock._net.stream import ByteStream
     from trio.testing import MockClock
+
+    from penstock._net.stream import ByteStream
 
 
 async def fake_pair() -> tuple[ByteStream, ByteStream]:

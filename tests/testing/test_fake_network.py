@@ -9,6 +9,8 @@ from math import inf
 
 import pytest
 import trio
+from trio.testing import MockClock
+
 from penstock._errors import CertificateError, ConnectError, NameResolutionError, ReadError
 from penstock._net.dialer import Dialer
 from penstock._net.network import Network, SocketOptions, is_resource_exhaustion
@@ -16,8 +18,6 @@ from penstock._net.resolver import Resolver
 from penstock._net.stream import send_all
 from penstock._net.tls import TLSProfile, start_tls
 from penstock.testing import FakeNetwork, FakeStream, ScriptedPeer, serve_ok, stall
-from trio.testing import MockClock
-
 from tests.support.certificates import client_config, server_context
 
 OPTIONS = SocketOptions()
@@ -180,19 +180,25 @@ async def test_a_failing_handler_is_heard() -> None:
     async def broken(peer: ScriptedPeer) -> None:
         raise ZeroDivisionError("a mistake in the script")
 
-    with pytest.raises(ZeroDivisionError):
+    async def use() -> None:
         async with FakeNetwork() as network:
             network.listen("api.test", 80, broken)
             await dial(network, "api.test", 80)
             await trio.sleep_forever()
 
+    with pytest.raises(ZeroDivisionError):
+        await use()
+
 
 async def test_an_exception_of_the_body_leaves_as_itself() -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def use() -> None:
         async with FakeNetwork() as network:
             network.listen("api.test", 80, stall)
             await dial(network, "api.test", 80)
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await use()
 
 
 async def test_leaving_ends_handlers_and_resets_nobody_silently() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
 from penstock._errors import ReadError, WriteError
 from penstock.testing import FakeStream, fake_stream_pair
-from trio.testing import MockClock, wait_all_tasks_blocked
 
 
 async def receive(stream: FakeStream, max_bytes: int = 65536) -> bytes:

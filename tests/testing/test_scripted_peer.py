@@ -5,8 +5,9 @@ from __future__ import annotations
 import h11
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
+from trio.testing import MockClock
+
 from penstock._net.stream import send_all
 from penstock.testing import (
     ClientGone,
@@ -26,7 +27,6 @@ from penstock.testing import (
     serve_then_say,
 )
 from penstock.testing._peer import cut
-from trio.testing import MockClock
 
 REQUEST = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
 UPLOAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"

@@ -10,8 +10,10 @@ from ._check_stream import check_byte_stream
 from ._check_watcher import check_idle_watcher
 from ._handlers import (
     serve_chunked,
+    serve_early,
     serve_echo,
     serve_events,
+    serve_in_turn,
     serve_ok,
     serve_raw,
     serve_then_close,
@@ -42,8 +44,10 @@ __all__ = [
     "fake_stream_pair",
     "head",
     "serve_chunked",
+    "serve_early",
     "serve_echo",
     "serve_events",
+    "serve_in_turn",
     "serve_ok",
     "serve_raw",
     "serve_then_close",

@@ -199,7 +199,7 @@ async def _check_checkpoints(one: ByteStream, other: ByteStream) -> None:
     raise AssertionError("a cancelled wait_writable must leave the stream broken for writing")
 
 
-async def _check_closed(one: ByteStream, other: ByteStream) -> None:
+async def _check_closed(one: ByteStream, _other: ByteStream) -> None:
     one.close()
     one.close()
     for what, receive in (("try_receive", lambda: one.try_receive(1)), ("try_send", lambda: one.try_send(b"x"))):
@@ -214,7 +214,7 @@ async def _check_closed(one: ByteStream, other: ByteStream) -> None:
     _expect(one.fileno() == -1, "a closed stream has no descriptor: fileno must be -1")
 
 
-async def _check_closed_while_waiting(one: ByteStream, other: ByteStream) -> None:
+async def _check_closed_while_waiting(one: ByteStream, _other: ByteStream) -> None:
     filler = bytes(65536)
     while one.try_send(filler):
         pass

@@ -148,6 +148,43 @@ def serve_events(events: Iterable[bytes], *, every: float = 0.0) -> Handler:
     return serve_chunked(blocks, every=every, headers=[(b"content-type", b"text/event-stream")])
 
 
+def serve_early(
+    status: int = 413,
+    *,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    then: Callable[[ScriptedPeer], object] | None = None,
+) -> Handler:
+    """Answer every request as soon as its head is there, before its body.
+
+    Args:
+        status: of the answer.
+        headers: of the answer.
+        then: what to do instead of reading the body and going on: `ScriptedPeer.fin`, `rst` or `close`.
+    """
+
+    async def handler(peer: ScriptedPeer) -> None:
+        while True:
+            await peer.expect_head()
+            await peer.respond(status, headers)
+            if then is not None:
+                then(peer)
+                await peer.wait_closed()
+                return
+            await peer.expect_body()
+
+    return handler
+
+
+def serve_in_turn(*handlers: Handler) -> Handler:
+    """Give the first connection to the first handler, the second to the second; the last one takes all further ones."""
+    turns = iter(handlers[:-1])
+
+    async def handler(peer: ScriptedPeer) -> None:
+        await next(turns, handlers[-1])(peer)
+
+    return handler
+
+
 async def stall(peer: ScriptedPeer) -> None:
     """A handler that accepts, reads nothing and says nothing."""
     await peer.stall()

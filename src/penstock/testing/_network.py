@@ -14,7 +14,8 @@ import trio
 
 from .._errors import ConnectError, NameResolutionError
 from .._net.network import Address
-from ._peer import ClientGone, ScriptedPeer
+from ._peer import ScriptedPeer
+from ._serving import PeerNursery
 from ._stream import FakeStream, link_conditions
 from ._watcher import FakeWatcher
 from ._wire import Wire
@@ -96,8 +97,7 @@ class FakeNetwork:
         self._routes: dict[str, _Route] = {}
         self._listeners: dict[tuple[str, int], _Listener] = {}
         self._open: set[FakeStream] = set()
-        self._nursery_manager = trio.open_nursery()
-        self._nursery: trio.Nursery | None = None
+        self._handlers = PeerNursery()
         self.resolves = 0
         self.attempts: list[Attempt] = []
         self.peers: list[ScriptedPeer] = []
@@ -212,7 +212,7 @@ class FakeNetwork:
         return await self._connect(path, 0, None)
 
     async def _connect(self, address: str, port: int, options: SocketOptions | None) -> FakeStream:
-        if self._nursery is None:
+        if not self._handlers.is_open:
             raise RuntimeError("the FakeNetwork is used outside of its `async with`")
         self.attempts.append(Attempt(trio.current_time(), address, port, options))
         delay, code = self._take_route(address)
@@ -230,7 +230,7 @@ class FakeNetwork:
         self._open.add(stream)
         peer = ScriptedPeer(FakeStream(there, back))
         self.peers.append(peer)
-        self._nursery.start_soon(self._serve, peer, listener)
+        self._handlers.start(listener.handler, peer, listener.tls)
         return stream
 
     def _take_route(self, address: str) -> tuple[float | None, int | None]:
@@ -244,46 +244,18 @@ class FakeNetwork:
         """A watcher for idle streams of this network."""
         return FakeWatcher()
 
-    async def _serve(self, peer: ScriptedPeer, listener: _Listener) -> None:
-        try:
-            if listener.tls is not None:
-                await peer.start_tls(listener.tls)
-            await listener.handler(peer)
-        except ClientGone:
-            pass
-        finally:
-            peer.close()
-
     # Life
 
     async def __aenter__(self) -> Self:
         """Open the nursery in which handlers run."""
-        self._nursery = await self._nursery_manager.__aenter__()
+        await self._handlers.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         """Cancel the handlers that still run. A single exception leaves as itself, not in a group."""
-        assert self._nursery is not None
-        self._nursery.cancel_scope.cancel()
-        self._nursery = None
-        try:
-            return bool(await self._nursery_manager.__aexit__(kind, error, trace))
-        except BaseExceptionGroup as group:
-            only = _only_error(group)
-        if only is error:
-            return False
-        raise only
-
-
-def _only_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    while len(group.exceptions) == 1:
-        inner = group.exceptions[0]
-        if not isinstance(inner, BaseExceptionGroup):
-            return inner
-        group = inner
-    return group
+        return await self._handlers.__aexit__(kind, error, trace)
 
 
 def _is_address(host: str) -> bool:

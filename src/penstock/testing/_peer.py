@@ -274,7 +274,7 @@ class ScriptedPeer:
     # Leaving
 
     def fin(self, *, close_notify: bool = True) -> None:
-        """End the server's direction and go on hearing; over TLS with a close_notify before the FIN unless told not to."""
+        """End the server's direction and go on hearing; over TLS, a close_notify goes before it if asked."""
         if self._secure is not None and close_notify:
             self._secure.send_close_notify()
         self._stream.send_end()
