@@ -69,7 +69,12 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
-    session.run("flake8-async", *(str(file) for folder in SOURCES for file in sorted(Path(folder).rglob("*.py"))))
+    for folder in SOURCES:
+        # ASYNC114 wants a list of every startable function; ASYNC113, which it serves, knows trio's own.
+        # ASYNC124: in tests a fake is async because what it stands for is.
+        unwanted = "ASYNC114,ASYNC124" if folder == "tests" else "ASYNC114"
+        files = [folder] if folder.endswith(".py") else sorted(map(str, Path(folder).rglob("*.py")))
+        session.run("flake8-async", "--disable", unwanted, *files)
 
 
 @nox.session
