@@ -103,6 +103,10 @@ class Exchange(Protocol):
         """End an exchange that runs; its connection must be closed. Does nothing to one that has ended."""
         ...
 
+    def interrupt(self) -> None:
+        """A limit passed: end the exchange and wake whoever waits on it with a `NetworkError`."""
+        ...
+
     async def drain(self, timer: PhaseTimer | None, max_bytes: int = 65536) -> bool:
         """Read and drop the rest of the body, without decoding it; afterwards the outcome is set.
 

@@ -291,6 +291,11 @@ class HTTP1Exchange:
         if self.outcome is None:
             self.outcome = Outcome(reason, failed=reason in _PEERS_FAULT)
 
+    def interrupt(self) -> None:
+        """A limit passed: half an exchange is of no use to anybody, so the connection goes with it."""
+        self.abandon(CloseReason.TIMED_OUT)
+        self._stream.close()
+
     async def drain(self, timer: PhaseTimer | None, max_bytes: int = DRAIN_SIZE) -> bool:
         """Read and drop the rest of the body; see `Exchange.drain`."""
         try:

@@ -1,0 +1,80 @@
+"""Header fields as a caller sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .._types import HeaderList
+
+_SECRET_NAMES = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"})
+_SECRET_WORDS = (b"key", b"token", b"secret", b"password", b"credential")
+
+
+def is_secret(name: bytes) -> bool:
+    """Whether the value of a field with this lower-case name must not be shown."""
+    return name in _SECRET_NAMES or any(word in name for word in _SECRET_WORDS)
+
+
+class Headers(Mapping[str, str]):
+    """Header fields by name, in any case; a name that was sent more than once has its values joined by ", ".
+
+    Values are decoded as latin-1, which keeps every byte (RFC 9110 §5.5). Set-Cookie must not be joined: ask for it
+    with `get_list`. As a mapping it has each name once; `multi_items` gives every field as it was sent.
+
+    Args:
+        fields: in wire form; the list is kept, not copied.
+    """
+
+    __slots__ = ("_index", "_raw")
+
+    def __init__(self, fields: HeaderList) -> None:
+        self._raw = fields
+        self._index: dict[bytes, list[bytes]] | None = None
+
+    @property
+    def raw(self) -> HeaderList:
+        """The fields in wire form: lower-case names, in order."""
+        return self._raw
+
+    def _values(self, name: str) -> list[bytes] | None:
+        index = self._index
+        if index is None:
+            index = self._index = {}
+            for field, value in self._raw:
+                index.setdefault(field, []).append(value)
+        try:
+            return index.get(name.lower().encode("latin-1"))
+        except UnicodeEncodeError:
+            return None
+
+    def __getitem__(self, name: str) -> str:
+        values = self._values(name)
+        if values is None:
+            raise KeyError(name)
+        return (values[0] if len(values) == 1 else b", ".join(values)).decode("latin-1")
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._values(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in dict(self._raw))
+
+    def __len__(self) -> int:
+        return len(dict(self._raw))
+
+    def get_list(self, name: str) -> list[str]:
+        """Each value that was sent under this name, in order; empty if there is none."""
+        return [value.decode("latin-1") for value in self._values(name) or ()]
+
+    def multi_items(self) -> list[tuple[str, str]]:
+        """Every field as it was sent, in order."""
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{name.decode('latin-1')!r}: {'<hidden>' if is_secret(name) else repr(value.decode('latin-1'))}"
+            for name, value in self._raw
+        )
+        return f"Headers({{{shown}}})"
