@@ -73,7 +73,10 @@ class Nginx(NamedTuple):
         return (self.directory / "error.log").read_text()
 
     def requests(self) -> list[str]:
-        """One line per request that has ended: "CONNECTION REQUEST-OF-CONNECTION STATUS REQUEST-LINE"."""
+        """One line per request that has ended: "CONNECTION REQUEST-OF-CONNECTION STATUS REQUEST-LINE".
+
+        A request is logged after its answer was sent, so the last lines are sure only once nginx has stopped.
+        """
         return (self.directory / "access.log").read_text().splitlines()
 
 

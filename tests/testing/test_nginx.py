@@ -66,5 +66,5 @@ def test_keep_alive_is_adjustable(tmp_path: Path) -> None:
             hints.append((response.getheader("Connection"), response.getheader("Keep-Alive")))
         client.close()
         assert hints == [("keep-alive", "timeout=60"), ("close", None)]
-        assert [line.split()[1:3] for line in own.requests()] == [["1", "200"], ["1", "200"], ["2", "200"]]
     assert own.process.returncode == 0
+    assert [line.split()[1:3] for line in own.requests()] == [["1", "200"], ["1", "200"], ["2", "200"]]

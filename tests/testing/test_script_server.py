@@ -54,8 +54,7 @@ async def hear(stream: ByteStream) -> tuple[bytes, type[BaseException] | None]:
                 return data, None
             data += piece
     except NetworkError as error:
-        assert error.__cause__ is not None
-        return data, type(error.__cause__)
+        return data, type(error.__cause__ or error)
 
 
 async def hear_exactly(stream: ByteStream, expected: bytes) -> None:
