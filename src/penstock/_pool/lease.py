@@ -136,11 +136,13 @@ class Lease:
             raise LocalProtocolError("a lease carries one exchange", origin=self.origin)
         exchange: Exchange = entry.handle.open_exchange()
         self._exchange = exchange
+        timer.guard(exchange, self._runner.watchdog)
         try:
             self.head = head = await exchange.send(request, timer)
         except BaseException as error:
             self._fail(exchange, error)
             raise
+        timer.rest()
         if exchange.outcome is not None:
             self._finish()
         return head
@@ -152,11 +154,13 @@ class Lease:
             raise StreamClosed("no request was sent on this lease")
         if self._entry is None and exchange.outcome is None:
             raise StreamClosed("the lease was given up before the body was read to its end")
+        timer.guard(exchange, self._runner.watchdog)
         try:
             data = await exchange.receive(timer)
         except BaseException as error:
             self._fail(exchange, error)
             raise
+        timer.rest()
         if exchange.outcome is not None:
             self._finish()
         return data

@@ -164,17 +164,16 @@ class Pool:
         endpoint = runner.endpoint(_origin(origin))
         count = min(count, endpoint.max_connections, self.config.max_connections)
         failed_before = endpoint.counters.dials_failed
-        with PhaseTimer(self.timeouts):
-            await trio.lowlevel.checkpoint()
-            while True:
-                self._refuse_closed()
-                if endpoint.counters.dials_failed > failed_before:
-                    raise self._dial_error(endpoint)
-                runner.machine.prewarm(trio.current_time(), endpoint, count)
-                runner.perform()
-                if endpoint.live >= count or not endpoint.target:
-                    return
-                await runner.wait_changed()
+        await trio.lowlevel.checkpoint()
+        while True:
+            self._refuse_closed()
+            if endpoint.counters.dials_failed > failed_before:
+                raise self._dial_error(endpoint)
+            runner.machine.prewarm(trio.current_time(), endpoint, count)
+            runner.perform()
+            if endpoint.live >= count or not endpoint.target:
+                return
+            await runner.wait_changed()
 
     def _dial_error(self, endpoint: Endpoint) -> BaseException:
         error = endpoint.health.last_error
@@ -193,7 +192,7 @@ class Pool:
         runner = self._runner
         attempt = 1
         while True:
-            entry = await runner.take(origin, timer.limits, priority=priority, tenant=tenant, fresh=attempt > 1)
+            entry = await runner.take(origin, timer, priority=priority, tenant=tenant, fresh=attempt > 1)
             lease = Lease(runner, entry, timer.limits)
             try:
                 return await lease.send(request, timer), lease
@@ -201,6 +200,8 @@ class Pool:
                 exchange = lease.exchange
                 assert exchange is not None
                 error.annotate(origin=origin, attempt=attempt, request_sent=exchange.request_sent)
+                if timer.timed_out:
+                    raise
                 verdict = may_replay(
                     reused=lease.reused,
                     request_sent=exchange.request_sent,
@@ -301,9 +302,9 @@ class Acquire:
         self._limits = limits
 
     async def __aenter__(self) -> Lease:
-        with PhaseTimer(self._limits):
-            entry = await self._runner.take(self._origin, self._limits, priority=self._priority, tenant=self._tenant)
-            self._lease = Lease(self._runner, entry, self._limits)
+        timer = PhaseTimer(self._limits)
+        entry = await self._runner.take(self._origin, timer, priority=self._priority, tenant=self._tenant)
+        self._lease = Lease(self._runner, entry, self._limits)
         return self._lease
 
     async def __aexit__(

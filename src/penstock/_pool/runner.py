@@ -24,6 +24,7 @@ from .._core.waiters import Waiter, WaiterState
 from .._errors import ConnectTimeout, PenstockError, PoolClosed, RequestError
 from .._events import CloseReason
 from .._net.network import is_resource_exhaustion
+from .._net.timer import Watchdog
 from .instruments import Instruments
 from .refusals import refusal
 from .watching import Watch
@@ -31,10 +32,11 @@ from .watching import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._config import PoolConfig, Timeouts, Upstream
+    from .._config import PoolConfig, Upstream
     from .._core.endpoint import Endpoint
     from .._http.exchange import Exchange, HTTPConnection
     from .._net.network import Network
+    from .._net.timer import PhaseTimer
     from .._types import Origin
     from .connecting import Connector
 
@@ -60,6 +62,7 @@ class Runner:
         self.machine = PoolMachine(config, chance=random.Random(seed).random)  # noqa: S311 - jitter, no secret
         self.instruments = Instruments()
         self.config = config
+        self.watchdog = Watchdog()
         self._connector = connector
         self._upstreams = upstreams
         self._watch = Watch(self, network.watcher())
@@ -89,6 +92,7 @@ class Runner:
         async with trio.open_nursery() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._sleep)
+            tasks.start_soon(self.watchdog.run)
             tasks.start_soon(self._watch.arm)
             tasks.start_soon(self._watch.watch)
             for origin in self._upstreams:
@@ -136,7 +140,7 @@ class Runner:
         return endpoint
 
     async def take(
-        self, origin: Origin, limits: Timeouts, *, priority: int, tenant: str | None, fresh: bool = False
+        self, origin: Origin, timer: PhaseTimer, *, priority: int, tenant: str | None, fresh: bool = False
     ) -> ConnectionEntry:
         """Wait for a connection. Cancellation leaves nothing behind; once this has returned, the caller owns it.
 
@@ -147,10 +151,11 @@ class Runner:
         self.check_caller()
         await trio.lowlevel.checkpoint_if_cancelled()
         machine = self.machine
+        limits = timer.limits
         now = trio.current_time()
         waiter = Waiter(
             self.endpoint(origin),
-            deadline=_INF if limits.pool is None else now + limits.pool,
+            deadline=timer.total_at if limits.pool is None else min(timer.total_at, now + limits.pool),
             priority=priority,
             tenant=tenant,
             connect_timeout=limits.connect,
