@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import brotli
+import brotli  # type: ignore[import-untyped]
 
 from .inflate import corrupt
 

@@ -140,7 +140,7 @@ def accept_encoding() -> bytes:
 def _has_brotli() -> bool:
     """Whether there is a brotli that can bound its output; older ones cannot."""
     try:
-        from brotli import Decompressor
+        from brotli import Decompressor  # type: ignore[import-untyped]
     except ImportError:
         return False
     return hasattr(Decompressor, "can_accept_more_data")

@@ -17,7 +17,7 @@ _RAW_WBITS: Final = -15
 class _ZlibLayer:
     """What both have in common: a zlib object, and input it has not taken yet."""
 
-    __slots__ = ("_input", "_inflater")
+    __slots__ = ("_inflater", "_input")
 
     def __init__(self, wbits: int) -> None:
         self._inflater = zlib.decompressobj(wbits)
@@ -78,14 +78,12 @@ class DeflateLayer(_ZlibLayer):
             self._is_format_known = True
             if not _is_zlib_header(self._input[0], self._input[1]):
                 self._inflater = zlib.decompressobj(_RAW_WBITS)
-        if self._inflater.eof:
-            if self._input:
-                raise corrupt("something follows its end")
-            return b""
         while True:
+            if self._inflater.eof:
+                if self._input:
+                    raise corrupt("something follows its end")
+                return b""
             output = self._inflate(max_bytes)
-            if self._inflater.eof and self._input and not output:
-                raise corrupt("something follows its end")
             if output or not self._input:
                 return output
 

@@ -147,6 +147,8 @@ class EventParser:
         if self._is_at_start:
             self._is_at_start = False
             line = line.removeprefix(_BOM)
+        if len(line) > self._max_size:
+            raise self._too_large()
         if not line:
             self._dispatch(events)
         elif line[0] == _COLON:

@@ -85,13 +85,7 @@ class BlockCutter:
     def cut(self, data: bytes, at: int) -> int:
         """How many bytes of `data` from `at` may be given on in one step; 0 if more are needed first."""
         if not self._left:
-            if self.is_between_frames:
-                size = self._begin_frame(data, at)
-            else:
-                size = self._begin_block(data, at)
-            if not size:
-                return 0
-            self._left = size
+            self._left = self._begin_frame(data, at) if self.is_between_frames else self._begin_block(data, at)
         step = min(self._left, len(data) - at)
         self._left -= step
         if not self._left and self._is_last:
