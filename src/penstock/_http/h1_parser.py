@@ -3,7 +3,8 @@
 h11 bounds only what is incomplete, takes any version, lets Transfer-Encoding win over Content-Length, and keeps what
 follows a message as the beginning of the next. So this file counts the head itself (interim responses, head and
 trailers share one budget), checks version and framing, and uses a fresh h11 connection for every exchange: bytes left
-over cannot become the next answer by construction (making one costs less than h11's own reuse).
+over cannot become the next answer by construction (making one costs less than h11's own reuse). h11 reads heads and
+chunked bodies; a body that ends by count, or with the connection, is counted here.
 
 Everything here is a function of the bytes, never of how they were cut into segments.
 """
@@ -44,7 +45,6 @@ _START_SIZE: Final = 9
 _CONTROLS: Final = bytes(set(range(32)) - set(b"\t\r\n")) + b"\x7f"
 
 _NO_CONTENT: Final = (204, 304)
-_END: Final = h11.EndOfMessage()
 _CLOSE = re.compile(rb"(?i)(?:^|,)[ \t]*close[ \t]*(?:,|$)")
 
 #: Requests as h11 is told of them. It needs the method and whether we close, not what is really on the wire.
@@ -86,6 +86,7 @@ class ResponseParser:
         "_length",
         "_lines",
         "_method",
+        "_unread",
         "_wire",
         "close",
         "ended",
@@ -102,6 +103,7 @@ class ResponseParser:
         self._fields_left = max_head_fields
         self._wire: bytes | bytearray = b""
         self._last = b""
+        self._unread = b""
         self._lines = 0
         self._framing = ""
         self._length = 0
@@ -242,7 +244,10 @@ class ResponseParser:
             self.close = CloseReason.UNSOLICITED_DATA
         else:
             self._last = data
-            self._h11.receive_data(data)
+            if self._framing == "chunked":
+                self._h11.receive_data(data)
+            else:
+                self._unread = self._unread + data if self._unread else data
 
     def next_piece(self) -> bytes | None:
         """The next piece of the body; b"" once it has ended, None if more bytes are needed.
@@ -252,6 +257,8 @@ class ResponseParser:
         """
         if self.ended:
             return b""
+        if self._framing != "chunked":
+            return self._next_plain_piece()
         if self._failure is not None:
             raise self._failure
         pieces: list[bytes] = []
@@ -283,8 +290,7 @@ class ResponseParser:
                 self._end(event)
                 return
             else:
-                if self._framing == "chunked":
-                    self._check_overhead(0)
+                self._check_overhead(0)
                 return
 
     def feed_eof(self, *, clean: bool) -> None:
@@ -296,9 +302,8 @@ class ResponseParser:
         Raises:
             RemoteProtocolError: the body is not complete.
         """
-        self._h11.receive_data(b"")
         if self._framing == "until_close" and clean:
-            self._end(_END)
+            self.ended = True
             return
         taken = self._data_taken
         if self._framing == "length":
@@ -309,16 +314,27 @@ class ResponseParser:
             what = f"received {taken} bytes, but TLS was not closed in good order"
         raise RemoteProtocolError(f"the body of the response was cut short: {what}", reason=ProtocolReason.TRUNCATED)
 
+    def _next_plain_piece(self) -> bytes | None:
+        """A body that ends by count, or with the connection, needs no parser: h11 would cost more than the rest."""
+        data, self._unread = self._unread, b""
+        if self._framing == "until_close":
+            self._data_taken += len(data)
+            return data or None
+        left = self._length - self._data_taken
+        if len(data) > left:
+            # RFC 9112 §9.2: what follows answers nothing that was asked.
+            self.close = CloseReason.UNSOLICITED_DATA
+            data = data[:left]
+        self._data_taken += len(data)
+        self.ended = self._data_taken == self._length
+        return data if data or self.ended else None
+
     def _end(self, event: EndOfMessage) -> None:
-        left, closed = self._h11.trailing_data
-        if self._framing == "chunked":
-            self._check_overhead(len(left) + self._take_trailers(event))
+        left, _ = self._h11.trailing_data
+        self._check_overhead(len(left) + self._take_trailers(event))
         self.ended = True
         if left:
-            # RFC 9112 §9.2: it answers nothing that was asked.
             self.close = CloseReason.UNSOLICITED_DATA
-        elif closed:
-            self.close = self.close or CloseReason.PEER_CLOSED
 
     def _take_trailers(self, event: EndOfMessage) -> int:
         """Keep the trailers apart from the headers (RFC 9110 §6.5.1); returns their size."""
