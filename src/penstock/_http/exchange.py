@@ -104,7 +104,7 @@ class Exchange(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """A limit passed: end the exchange and wake whoever waits on it with a `NetworkError`."""
+        """A limit passed: close the stream, so that whoever waits in the exchange gets a `NetworkError`."""
         ...
 
     async def drain(self, timer: PhaseTimer | None, max_bytes: int = 65536) -> bool:

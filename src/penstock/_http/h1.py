@@ -101,6 +101,7 @@ class HTTP1Exchange:
     """One request and its response; see `Exchange` for the contract."""
 
     __slots__ = (
+        "_beside",
         "_broken",
         "_connection",
         "_parser",
@@ -120,6 +121,7 @@ class HTTP1Exchange:
         self._ready: list[bytes] | None = None
         self._broken: WriteError | None = None
         self._unsent = True
+        self._beside: trio.CancelScope | None = None
         self.request_sent: RequestSent = "no"
         self.response_started = False
         self.trailers: HeaderList = []
@@ -204,6 +206,7 @@ class HTTP1Exchange:
         reader_error: BaseException | None = None
         # The nursery must see no exception, or it would wrap them all in groups.
         async with trio.open_nursery() as nursery:
+            self._beside = nursery.cancel_scope
             nursery.start_soon(upload.run, unsent, nursery.cancel_scope)
             try:
                 head = await self._read_head(timer, wait_first=True, arm=False)
@@ -212,11 +215,15 @@ class HTTP1Exchange:
             except BaseException as error:  # noqa: BLE001 (raised below, outside the nursery)
                 reader_error = error
             nursery.cancel_scope.cancel()
+        self._beside = None
         self.request_sent = upload.sent or self.request_sent
         self._unsent = upload.sent != "fully"
         self._broken = upload.broken
         if upload.failure is not None:
             raise upload.failure
+        if self.outcome is not None and self.outcome.close is CloseReason.TIMED_OUT:
+            # The reader saw a cancellation that was ours, and ends with the nursery.
+            raise self._explain_end()
         if reader_error is not None:
             raise reader_error
         assert head is not None
@@ -265,7 +272,7 @@ class HTTP1Exchange:
             return self._ready.pop(0)
         parser = self._parser
         if parser is None or (self.outcome is not None and not parser.ended):
-            raise LocalProtocolError("the exchange has no body to read")
+            raise self._explain_end()
         try:
             while True:
                 piece = parser.next_piece()
@@ -292,9 +299,12 @@ class HTTP1Exchange:
             self.outcome = Outcome(reason, failed=reason in _PEERS_FAULT)
 
     def interrupt(self) -> None:
-        """A limit passed: half an exchange is of no use to anybody, so the connection goes with it."""
+        """A limit passed: close the stream under whoever waits; see `Exchange.interrupt`."""
         self.abandon(CloseReason.TIMED_OUT)
         self._stream.close()
+        if self._beside is not None:
+            # The caller's body may be waiting for anything.
+            self._beside.cancel()
 
     async def drain(self, timer: PhaseTimer | None, max_bytes: int = DRAIN_SIZE) -> bool:
         """Read and drop the rest of the body; see `Exchange.drain`."""
@@ -348,6 +358,12 @@ class HTTP1Exchange:
         """Let other tasks run although the bytes are always there."""
         self._connection.turns = 0
         await trio.lowlevel.checkpoint()
+
+    def _explain_end(self) -> RequestError:
+        """Why there is nothing to read."""
+        if self.outcome is not None and self.outcome.close is CloseReason.TIMED_OUT:
+            return ReadError("a limit passed", phase="read")
+        return LocalProtocolError("the exchange has no body to read")
 
     def _end(self, parser: ResponseParser) -> None:
         """The message is complete; say what that means for the connection."""
