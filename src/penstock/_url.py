@@ -157,7 +157,9 @@ def _parse(text: str) -> URL:
     _check_characters(text)
     scheme_match = _SCHEME.match(text)
     if scheme_match is None:
-        raise InvalidURL("the URL has no scheme: it must start with https:// or http://, or the client needs a base_url")
+        raise InvalidURL(
+            "the URL has no scheme: it must start with https:// or http://, or the client needs a base_url"
+        )
     scheme = scheme_match[1].lower()
     if scheme not in DEFAULT_PORTS:
         raise UnsupportedProtocol(f"the scheme must be http or https, not {scheme[:64]!r}")

@@ -12,7 +12,7 @@ Fields = Mapping[str, FieldValue | Sequence[FieldValue]] | Iterable[tuple[str, F
 def encode_fields(fields: Fields, what: str) -> str:
     """Encode as application/x-www-form-urlencoded (the URL standard §5.2): a space is "+", text is UTF-8.
 
-    A list of values repeats its name, True and False are "true" and "false", and a name whose value is None is left out.
+    A list of values repeats its name, True and False are "true" and "false", and None leaves its name out.
 
     Args:
         fields: a mapping, or pairs where the order of repeated names matters.
@@ -24,9 +24,10 @@ def encode_fields(fields: Fields, what: str) -> str:
     """
     encoded: list[str] = []
     for name, value in _to_pairs(fields, what):
-        for single in value if isinstance(value, list | tuple) else (value,):
-            if single is not None:
-                encoded.append(f"{quote_plus(name)}={quote_plus(_to_text(single, name, what))}")
+        values = value if isinstance(value, list | tuple) else (value,)
+        encoded.extend(
+            f"{quote_plus(name)}={quote_plus(_to_text(single, name, what))}" for single in values if single is not None
+        )
     return "&".join(encoded)
 
 

@@ -1,0 +1,182 @@
+"""The body of a response on its way in: who may read it, and when its connection goes back.
+
+Releasing is synchronous and comes first; what waits, waits afterwards. So a body can be closed in a cancelled scope,
+and an iterator that is broken off, cancelled or forgotten leaves nothing behind: the iterators over it are plain
+objects, not generators that would want to run on.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Self
+
+import trio
+
+from .._errors import RequestError, StreamClosed, StreamConsumed, StreamError
+from .._http.coding import make_decoder
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .._http.coding import Decoder
+    from .._http.exchange import ResponseHead
+    from .._net.timer import PhaseTimer
+    from .._pool.lease import Lease
+    from .._types import HeaderList
+    from .call import Call
+
+
+class BodyState(Enum):
+    """How far a body is."""
+
+    UNREAD = "unread"
+    READING = "reading"
+    CONSUMED = "consumed"
+    CLOSED = "closed"
+
+
+class ResponseBody:
+    """Reads one body off its lease, decoding it on the way.
+
+    Attributes:
+        connection_id: the connection it comes over.
+        trailers: fields that followed it, empty until it has ended.
+    """
+
+    __slots__ = (
+        "_call", "_decoder", "_head", "_lease", "_may_be_coded", "_state", "_timer", "connection_id", "trailers",
+    )  # fmt: skip
+
+    def __init__(self, call: Call, head: ResponseHead, lease: Lease, timer: PhaseTimer) -> None:
+        self.connection_id = lease.connection_id
+        self.trailers: HeaderList = []
+        self._call = call
+        self._head = head
+        self._lease: Lease | None = lease
+        self._timer = timer
+        self._state = BodyState.UNREAD
+        self._decoder: Decoder | None = None
+        # A body is decoded from its first piece on: an answer to HEAD names a coding and has none.
+        self._may_be_coded = True
+
+    def name_lease(self) -> None:
+        """Tell the lease what it is for, in case it is forgotten unclosed."""
+        if self._lease is not None:
+            self._lease.label = str(self._call)
+
+    def claim(self) -> Self:
+        """Become the one who reads the body.
+
+        Raises:
+            StreamConsumed: somebody else began to read it.
+            StreamClosed: the response is closed.
+        """
+        if self._state is not BodyState.UNREAD:
+            raise self.explain_missing()
+        self._state = BodyState.READING
+        return self
+
+    def explain_missing(self) -> StreamError:
+        """Why the content is not there."""
+        if self._state is BodyState.CLOSED:
+            return StreamClosed(f"the response to {self._call} was closed before its body was read")
+        if self._state is BodyState.UNREAD:
+            return StreamError(f"the body of {self._call} is not read yet: await response.aread() first")
+        return StreamConsumed(f"the body of {self._call} was iterated over, and was not kept")
+
+    async def read_all(self) -> bytes:
+        """Read all of it, decoded. Cancelling gives it up."""
+        self.claim()
+        return await self._under_timer(self.read_within)
+
+    async def read_within(self, timer: PhaseTimer) -> bytes:
+        """The same for a caller who has entered the timer, and closes the body if this raises."""
+        pieces: list[bytes] = []
+        while piece := await self._next_decoded(timer):
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def read_start(self, limit: int) -> bytes:
+        """Read at most `limit` bytes, decoded, and give up the rest."""
+        self.claim()
+        start = bytearray()
+        while len(start) < limit and (piece := await self.next_decoded()):
+            start += piece
+        self.release()
+        return bytes(start[:limit])
+
+    async def next_raw(self) -> bytes:
+        """The next piece as it came, b"" at the end."""
+        return await self._under_timer(self._receive)
+
+    async def next_decoded(self) -> bytes:
+        """The next piece decoded, b"" at the end."""
+        return await self._under_timer(self._next_decoded)
+
+    async def _under_timer(self, read: Callable[[PhaseTimer], Awaitable[bytes]]) -> bytes:
+        try:
+            with self._timer as timer:
+                piece = await read(timer)
+        except BaseException as error:
+            self.fail(error)
+            raise
+        return piece
+
+    async def _next_decoded(self, timer: PhaseTimer) -> bytes:
+        decoder = self._decoder
+        if decoder is not None and (piece := decoder.pull()):
+            # Little input can become much output; others run in between.
+            await trio.lowlevel.checkpoint()
+            return piece
+        while raw := await self._receive(timer):
+            if decoder is None:
+                if not self._may_be_coded:
+                    return raw
+                decoder = self._decoder = make_decoder(self._head.headers)
+                if decoder is None:
+                    self._may_be_coded = False
+                    return raw
+            decoder.feed(raw)
+            if piece := decoder.pull():
+                return piece
+        if decoder is not None:
+            decoder.finish()
+        return b""
+
+    async def _receive(self, timer: PhaseTimer) -> bytes:
+        lease = self._lease
+        if lease is None:
+            if self._state is BodyState.CLOSED:
+                raise self.explain_missing()
+            return b""
+        piece = await lease.receive(timer)
+        if not piece:
+            self.trailers = lease.trailers
+            self._lease = None
+            self._state = BodyState.CONSUMED
+        return piece
+
+    def release(self) -> None:
+        """Give up what is left; the pool may read the rest and keep the connection."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._state = BodyState.CLOSED
+            lease.release_soon()
+
+    def discard(self) -> None:
+        """Give up what is left, and the connection with it. Does nothing once the body has ended."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._state = BodyState.CLOSED
+            lease.discard()
+
+    def fail(self, error: BaseException) -> None:
+        """Reading it raised this: nothing more is wanted, and the error gets to know where."""
+        self.discard()
+        if isinstance(error, RequestError):
+            error.annotate(origin=self._call.url.origin)
+
+    async def aclose(self) -> None:
+        """Give up what is left, then let others run; a cancelled scope makes no difference."""
+        self.release()
+        await trio.lowlevel.cancel_shielded_checkpoint()

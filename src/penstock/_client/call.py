@@ -1,0 +1,58 @@
+"""One request on its way: what the client settled before anything is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._http.request import build_request
+
+if TYPE_CHECKING:
+    from .._config import Timeouts
+    from .._http.body import RequestBody
+    from .._http.request import WireRequest
+    from .._types import HeaderList
+    from .._url import URL
+
+
+class Call:
+    """A request together with how it is to be sent; redirects make a new one.
+
+    Attributes:
+        method: the method's token.
+        url: where it goes.
+        fields: the header fields that were asked for, names in lower case, without Host and framing.
+        body: what follows the head.
+        wire: all of this as it goes on the wire, checked.
+        limits: its timeouts, complete.
+        priority: its class in the queue for a connection.
+        tenant: whose turn it is in that class.
+        max_redirects: how many redirects are still followed; -1 where none is wanted.
+    """
+
+    __slots__ = ("body", "fields", "limits", "max_redirects", "method", "priority", "tenant", "url", "wire")
+
+    def __init__(
+        self,
+        method: str,
+        url: URL,
+        fields: HeaderList,
+        body: RequestBody,
+        *,
+        limits: Timeouts,
+        priority: int,
+        tenant: str | None,
+        max_redirects: int,
+        wire: WireRequest | None = None,
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.fields = fields
+        self.body = body
+        self.limits = limits
+        self.priority = priority
+        self.tenant = tenant
+        self.max_redirects = max_redirects
+        self.wire = wire or build_request(url.origin, method, url.raw_target, fields, body)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.url.shown}"

@@ -1,0 +1,224 @@
+"""The request API: a thin layer that settles a request, has the pool answer it, and hands out the response."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+import trio
+
+from .._config import PoolConfig
+from .._errors import PoolClosed, RequestError
+from .._net.timer import PhaseTimer
+from .._pool.pool import Pool
+from .body import ResponseBody
+from .limits import UNSET
+from .redirects import follow, is_redirect
+from .request import Composer
+from .response import Response
+from .streams import EventStreamContext, StreamContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from .call import Call
+    from .fields import Fields
+    from .limits import TimeoutArgument, Unset
+    from .request import HeaderArgument, RequestOptions
+
+
+class Client:
+    """Makes HTTP requests through a pool.
+
+    Used as an async context manager. With a pool of the caller's it never closes it, and many clients may share one;
+    without, it opens a pool of its own and closes that when it is left.
+
+    Args:
+        pool: the pool to use.
+        config: settings of the client's own pool; not together with `pool`.
+        base_url: relative URLs are put below its path: "/chat" under "https://host/v1" is "https://host/v1/chat".
+        headers: fields of every request. They replace Penstock's own (Accept, Accept-Encoding, User-Agent), and those
+            of a request replace them. They go to every origin that is asked.
+        params: query parameters of every request, before its own.
+        timeout: limits of every request that brings none; left out, the pool's hold.
+        follow_redirects: whether redirects are followed where a request does not say.
+        max_redirects: how many are followed for one request.
+        json_dumps: turns `json=` arguments into str or bytes; the standard library's, compact, if None.
+        json_loads: what `Response.json` uses on the body's bytes; the standard library's if None.
+
+    Raises:
+        ValueError: an argument is out of range, or `pool` and `config` are both given.
+        TypeError: an argument has the wrong type.
+        InvalidURL: the base_url cannot be used.
+        LocalProtocolError: a default header must not be sent.
+    """
+
+    def __init__(
+        self,
+        pool: Pool | None = None,
+        *,
+        config: PoolConfig | None = None,
+        base_url: str | None = None,
+        headers: HeaderArgument | None = None,
+        params: Fields | None = None,
+        timeout: TimeoutArgument | Unset = UNSET,
+        follow_redirects: bool = False,
+        max_redirects: int = 20,
+        json_dumps: Callable[[Any], str | bytes] | None = None,
+        json_loads: Callable[[bytes], Any] | None = None,
+    ) -> None:
+        if pool is not None and config is not None:
+            raise ValueError("config configures the client's own pool; with a pool given it would have no effect")
+        self._given = pool
+        self._config = config or PoolConfig()
+        self._pool: Pool | None = pool
+        self._owned: Pool | None = None
+        self._is_closed = False
+        self._json_loads = json_loads
+        self._composer = Composer(
+            base_url=base_url,
+            headers=headers,
+            params=params,
+            timeout=timeout,
+            pool_timeouts=self._config.timeouts if pool is None else pool.timeouts,
+            max_redirects=max_redirects,
+            follow_redirects=follow_redirects,
+            json_dumps=json_dumps,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the client's own pool, if it has one. A client is entered once."""
+        if self._is_closed or self._owned is not None:
+            raise RuntimeError("a Client can be entered only once")
+        if self._given is None:
+            self._owned = Pool(self._config)
+            self._pool = await self._owned.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the client, and its own pool. An exception from inside leaves as itself."""
+        self._is_closed = True
+        self._pool = None
+        if self._owned is not None:
+            await self._owned.__aexit__(kind, error, trace)  # noqa: ASYNC102 - closes everything before it waits
+
+    async def request(self, method: str, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """Send a request and read the answer whole.
+
+        Cancelling it gives the connection up; nothing is left behind.
+
+        Args:
+            method: the method, in the upper case that HTTP's methods have.
+            url: absolute, or relative where the client has a `base_url`.
+            **options: `headers` (a mapping or pairs), `params` (appended to the URL's query), one of `json`, `content`
+                (bytes, str, a binary file, an iterable or async iterable of bytes) and `data` (a form); `timeout` (a
+                number of seconds for each phase, a complete `Timeouts`, None for no limit), `priority` and `tenant`
+                (the place in the queue for a connection), `follow_redirects`, and `affinity`, which is not available
+                yet.
+
+        Raises:
+            RequestError: the request could not be answered; see its subclasses and attributes.
+            InvalidURL: the URL cannot be used.
+            ValueError: options contradict each other, or are not available yet.
+            TypeError: an option has the wrong type.
+        """
+        trail = [self._composer.compose(method, url, **options)]
+        try:
+            with PhaseTimer(trail[0].limits) as timer:
+                response, body = await self._open(trail, timer)
+                try:
+                    response._keep(await body.read_within(timer))
+                except BaseException as error:
+                    body.fail(error)
+                    raise
+        except RequestError as error:
+            error.annotate(origin=trail[-1].url.origin)
+            raise
+        return response
+
+    async def get(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with GET."""
+        return await self.request("GET", url, **options)
+
+    async def head(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with HEAD."""
+        return await self.request("HEAD", url, **options)
+
+    async def options(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with OPTIONS."""
+        return await self.request("OPTIONS", url, **options)
+
+    async def post(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with POST."""
+        return await self.request("POST", url, **options)
+
+    async def put(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with PUT."""
+        return await self.request("PUT", url, **options)
+
+    async def patch(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with PATCH."""
+        return await self.request("PATCH", url, **options)
+
+    async def delete(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with DELETE."""
+        return await self.request("DELETE", url, **options)
+
+    def stream(self, method: str, url: str, **options: Unpack[RequestOptions]) -> StreamContext:
+        """Send a request and hand out the response with its body still to come.
+
+        Use it as `async with client.stream("GET", url) as response:`. Leaving the block gives up what is left of the
+        body; the arguments and errors are those of `request`.
+        """
+        return StreamContext(self._open_stream, self._composer.compose(method, url, **options))
+
+    def sse(self, method: str, url: str, **options: Unpack[RequestOptions]) -> EventStreamContext:
+        """Send a request and hand out the server-sent events that answer it.
+
+        Use it as `async with client.sse("POST", url, json=…) as events:` and `async for event in events:`. Leaving the
+        block gives up what is left; the arguments are those of `request`. It does not reconnect.
+
+        Raises:
+            HTTPStatusError: the status is not 2xx; the start of the body has been read.
+            RemoteProtocolError: the answer is no event stream (`reason` CONTENT_TYPE), an event is too large.
+        """
+        return EventStreamContext(self._open_stream, self._composer.compose(method, url, for_events=True, **options))
+
+    async def _open_stream(self, call: Call) -> Response:
+        trail = [call]
+        timer = PhaseTimer(call.limits)
+        try:
+            with timer:
+                response, body = await self._open(trail, timer)
+        except RequestError as error:
+            error.annotate(origin=trail[-1].url.origin)
+            raise
+        body.name_lease()
+        return response
+
+    async def _open(self, trail: list[Call], timer: PhaseTimer) -> tuple[Response, ResponseBody]:
+        """Have the first call of the trail answered; those that redirects ask for are appended."""
+        pool = self._pool
+        if pool is None:
+            raise self._explain_no_pool()
+        history: tuple[Response, ...] = ()
+        while True:
+            call = trail[-1]
+            head, lease = await pool._exchange(
+                call.url.origin, call.wire, timer=timer, priority=call.priority, tenant=call.tenant
+            )
+            body = ResponseBody(call, head, lease, timer)
+            seconds = trio.current_time() - timer.started_at
+            response = Response(call, head, body, seconds=seconds, history=history, json_loads=self._json_loads)
+            if call.max_redirects < 0 or not is_redirect(head):
+                return response, body
+            body.release()
+            history = (*history, response)
+            trail.append(follow(call, head))
+
+    def _explain_no_pool(self) -> Exception:
+        if self._is_closed:
+            return PoolClosed("the client is closed")
+        return RuntimeError("open the client first: async with Client() as client")

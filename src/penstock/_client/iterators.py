@@ -1,0 +1,157 @@
+"""What `Response.aiter_…` return: objects that ask for one piece at a time and own nothing.
+
+Not async generators: one that is broken off and forgotten would be finalised at some later time, by then in a
+cancelled scope, with a warning, and with the connection held in between.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+from typing import TYPE_CHECKING, Protocol, Self
+
+from .._errors import RequestError
+from .._http.sse import EventParser
+from .lines import LineSplitter
+
+if TYPE_CHECKING:
+    from .._http.sse import ServerSentEvent
+    from .body import ResponseBody
+
+
+class PieceSource(Protocol):
+    """Where decoded pieces come from."""
+
+    async def next_decoded(self) -> bytes:
+        """The next piece, b"" at the end."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """What was read breaks the rules: nothing more is wanted."""
+        ...
+
+
+class KeptContent:
+    """A body that was read already, as a source."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def next_decoded(self) -> bytes:
+        content, self._content = self._content, b""
+        return content
+
+    def fail(self, error: BaseException) -> None:
+        pass
+
+
+class RawIterator:
+    """Pieces as they came."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: ResponseBody) -> None:
+        self._body = body
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._body.next_raw()
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+
+class BytesIterator:
+    """Decoded pieces, of one size if that was asked for; the last may be shorter."""
+
+    __slots__ = ("_pending", "_size", "_source")
+
+    def __init__(self, source: PieceSource, size: int | None) -> None:
+        self._source = source
+        self._size = size
+        self._pending = bytearray()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._size is None:
+            piece = await self._source.next_decoded()
+        else:
+            piece = await self._next_of_size(self._size)
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+    async def _next_of_size(self, size: int) -> bytes:
+        while len(self._pending) < size and (piece := await self._source.next_decoded()):
+            self._pending += piece
+        # Taking from the front of a bytearray moves no bytes.
+        taken = bytes(self._pending[:size])
+        del self._pending[:size]
+        return taken
+
+
+class LineIterator:
+    """Lines of text."""
+
+    __slots__ = ("_decoder", "_ready", "_source", "_splitter")
+
+    def __init__(self, source: PieceSource, encoding: str) -> None:
+        self._source = source
+        self._decoder: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder(encoding)("replace")
+        self._splitter = LineSplitter()
+        self._ready: deque[str] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        while not self._ready:
+            if self._decoder is None:
+                raise StopAsyncIteration
+            piece = await self._source.next_decoded()
+            text = self._decoder.decode(piece, final=not piece)
+            try:
+                self._ready.extend(self._splitter.feed(text))
+            except RequestError as error:
+                self._source.fail(error)
+                raise
+            if not piece:
+                self._decoder = None
+                self._ready.extend(self._splitter.finish())
+        return self._ready.popleft()
+
+
+class EventIterator:
+    """Server-sent events."""
+
+    __slots__ = ("_parser", "_ready", "_source")
+
+    def __init__(self, source: PieceSource) -> None:
+        self._source = source
+        self._parser: EventParser | None = EventParser()
+        self._ready: deque[ServerSentEvent] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ServerSentEvent:
+        while not self._ready:
+            if self._parser is None:
+                raise StopAsyncIteration
+            piece = await self._source.next_decoded()
+            try:
+                if piece:
+                    self._ready.extend(self._parser.feed(piece))
+                else:
+                    self._parser.finish()
+                    self._parser = None
+            except RequestError as error:
+                self._source.fail(error)
+                raise
+        return self._ready.popleft()

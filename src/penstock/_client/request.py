@@ -1,0 +1,236 @@
+"""From what a caller passes to a `Call`: defaults merged in, bodies encoded, conflicts refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from .._errors import InvalidURL
+from .._http.body import make_body
+from .._http.coding import accept_encoding
+from .._http.fields import check_name, check_value
+from .._http.headers import Headers
+from .._http.request import WireRequest, build_request
+from .._pool.pool import _check_priority as check_priority
+from .._types import Origin
+from .._url import URL, extend, parse_url
+from .call import Call
+from .fields import encode_fields
+from .json_codec import find_dumps
+from .limits import UNSET, to_timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._config import Timeouts
+    from .._http.body import Content, RequestBody
+    from .._types import HeaderList
+    from .fields import Fields
+    from .limits import TimeoutArgument, Unset
+
+HeaderArgument = Mapping[str, str] | Iterable[tuple[str, str]] | Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]]
+
+USER_AGENT = b"penstock/0.1.0"
+
+# The HTML standard §9.2.2; compression would only hold events back.
+_FOR_EVENTS: HeaderList = [
+    (b"accept", b"text/event-stream"),
+    (b"accept-encoding", b"identity"),
+    (b"cache-control", b"no-store"),
+]
+
+_NO_BODY = make_body(None)
+# An origin per request would make this grow without end; real clients talk to a few.
+_MAX_TEMPLATES = 256
+
+
+class RequestOptions(TypedDict, total=False):
+    """What every request method of `Client` takes by keyword; `Client.request` explains each."""
+
+    headers: HeaderArgument | None
+    params: Fields | None
+    json: Any
+    content: Content
+    data: Fields | None
+    timeout: TimeoutArgument | Unset
+    priority: int
+    tenant: str | None
+    affinity: str | None
+    follow_redirects: bool | None
+
+
+class Composer:
+    """Makes calls out of a client's defaults and what one request adds to them.
+
+    Args:
+        base_url: what relative URLs are put below; None to refuse them.
+        headers: fields of every request, over Penstock's own defaults.
+        params: query of every request.
+        timeout: limits of requests that bring none.
+        pool_timeouts: limits where the client has none either.
+        max_redirects: how long a chain may be.
+        follow_redirects: whether requests that do not say follow them.
+        json_dumps: turns the `json=` argument into text.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None,
+        headers: HeaderArgument | None,
+        params: Fields | None,
+        timeout: TimeoutArgument | Unset,
+        pool_timeouts: Timeouts,
+        max_redirects: int,
+        follow_redirects: bool,
+        json_dumps: Callable[[Any], str | bytes] | None,
+    ) -> None:
+        if isinstance(max_redirects, bool) or not isinstance(max_redirects, int):
+            raise TypeError(f"max_redirects must be an int, not {max_redirects!r}")
+        if max_redirects < 0:
+            raise ValueError(f"max_redirects must be at least 0, not {max_redirects}")
+        if not isinstance(follow_redirects, bool):
+            raise TypeError(f"follow_redirects must be True or False, not {follow_redirects!r}")
+        self._base = None if base_url is None else _to_base(base_url)
+        self._params = "" if params is None else encode_fields(params, "params")
+        self._limits = pool_timeouts if timeout is UNSET else to_timeouts(timeout)
+        self._max_redirects = max_redirects
+        self._follow_redirects = follow_redirects
+        self._dumps = json_dumps
+        self._defaults = merge(_own_defaults(), to_fields(headers))
+        # A mistake in the defaults comes out here, not at the first request.
+        build_request(Origin("http", "localhost", 80), "GET", "/", self._defaults, _NO_BODY)
+        self._templates: dict[tuple[str, Origin], WireRequest] = {}
+
+    def compose(
+        self,
+        method: str,
+        url: str | URL,
+        *,
+        headers: HeaderArgument | None = None,
+        params: Fields | None = None,
+        json: Any = None,
+        content: Content = None,
+        data: Fields | None = None,
+        timeout: TimeoutArgument | Unset = UNSET,
+        priority: int = 0,
+        tenant: str | None = None,
+        affinity: str | None = None,
+        follow_redirects: bool | None = None,
+        for_events: bool = False,
+    ) -> Call:
+        """Settle one request; `for_events` asks for an event stream where the caller's headers do not say otherwise."""
+        if affinity is not None:
+            raise ValueError("affinity: keeping a conversation on one endpoint is not available yet; leave it None")
+        if priority != 0:
+            check_priority(priority)
+        if tenant is not None and not isinstance(tenant, str):
+            raise TypeError(f"tenant must be a str or None, not {tenant!r}")
+        where = self._locate(url)
+        if self._params or params is not None:
+            where = where.with_query("&".join(filter(None, (self._params, self._encode_params(params)))))
+        limits = self._limits if timeout is UNSET else to_timeouts(timeout)
+        follows = self._follow_redirects if follow_redirects is None else follow_redirects
+        fields = self._defaults
+        wire = None
+        body = _NO_BODY
+        if json is not None or content is not None or data is not None:
+            body, content_type = self._encode_body(json, content, data)
+            if content_type:
+                fields = merge([(b"content-type", content_type)], fields)
+        elif headers is None and not for_events:
+            wire = self._bodiless(method, where)
+        if for_events:
+            fields = merge(fields, _FOR_EVENTS)
+        if headers is not None:
+            fields = merge(fields, to_fields(headers))
+        return Call(
+            method,
+            where,
+            fields,
+            body,
+            limits=limits,
+            priority=priority,
+            tenant=tenant,
+            max_redirects=self._max_redirects if follows else -1,
+            wire=wire,
+        )
+
+    def _locate(self, url: str | URL) -> URL:
+        if isinstance(url, URL):
+            return url
+        return parse_url(url) if self._base is None else extend(self._base, url)
+
+    def _encode_params(self, params: Fields | None) -> str:
+        return "" if params is None else encode_fields(params, "params")
+
+    def _encode_body(self, json: Any, content: Content, data: Fields | None) -> tuple[RequestBody, bytes | None]:
+        if (json is not None) + (content is not None) + (data is not None) > 1:
+            raise ValueError("a request has one body: pass only one of json, content and data")
+        if content is not None:
+            return make_body(content), None
+        if data is not None:
+            return make_body(encode_fields(data, "data")), b"application/x-www-form-urlencoded"
+        dumps = self._dumps = self._dumps or find_dumps()
+        return make_body(dumps(json)), b"application/json"
+
+    def _bodiless(self, method: str, url: URL) -> WireRequest:
+        """A request of nothing but defaults: all but the target is the same for one method and origin."""
+        template = self._templates.get((method, url.origin))
+        if template is None:
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
+            template = build_request(url.origin, method, "/", self._defaults, _NO_BODY)
+            self._templates[method, url.origin] = template
+        return WireRequest(
+            template.method,
+            url.raw_target,
+            template.headers,
+            _NO_BODY,
+            content_length=template.content_length,
+            wants_close=template.wants_close,
+        )
+
+
+def to_fields(headers: HeaderArgument | None) -> HeaderList:
+    """Check the fields a caller passed and bring them into wire form.
+
+    Raises:
+        LocalProtocolError: a name or value must not be sent.
+        TypeError: they are neither a mapping nor pairs.
+    """
+    if headers is None:
+        return []
+    fields: HeaderList = []
+    for name, value in _to_pairs(headers):
+        checked = check_name(name)
+        fields.append((checked, check_value(value, checked)))
+    return fields
+
+
+def _to_pairs(headers: object) -> Iterator[tuple[str | bytes, str | bytes]]:
+    if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
+        raise TypeError(f"headers must be a mapping or pairs, not {type(headers).__name__}")
+    if isinstance(headers, Headers):
+        headers = headers.raw
+    for pair in headers.items() if isinstance(headers, Mapping) else headers:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"headers must be pairs of a name and a value, not {type(pair).__name__}")
+        yield pair[0], pair[1]
+
+
+def merge(under: HeaderList, over: HeaderList) -> HeaderList:
+    """Fields of both; a name in `over` replaces every field of that name in `under`."""
+    names = {name for name, _ in over}
+    return [*(field for field in under if field[0] not in names), *over]
+
+
+def _to_base(base_url: str) -> URL:
+    url = parse_url(base_url)
+    if url.query is not None:
+        raise InvalidURL("a base_url has no query; pass params=")
+    return url
+
+
+def _own_defaults() -> HeaderList:
+    return [(b"accept", b"*/*"), (b"accept-encoding", accept_encoding()), (b"user-agent", USER_AGENT)]

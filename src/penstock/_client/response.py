@@ -1,0 +1,261 @@
+"""What a server answered, as the caller sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from .._errors import DecodingError, HTTPStatusError, quote_peer
+from .._http.headers import Headers
+from .charset import find_charset
+from .iterators import BytesIterator, EventIterator, KeptContent, LineIterator, RawIterator
+from .json_codec import find_loads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from .._http.exchange import ResponseHead
+    from .body import ResponseBody
+    from .call import Call
+    from .iterators import PieceSource
+
+
+class Request:
+    """The request that a response answers; after a redirect, the last one.
+
+    Attributes:
+        method: as it was sent.
+        url: absolute and normalised, without fragment.
+    """
+
+    __slots__ = ("_call", "method", "url")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.method = call.method
+        self.url = str(call.url)
+
+    @property
+    def headers(self) -> Headers:
+        """The fields that were sent."""
+        return Headers(self._call.wire.headers)
+
+    def __repr__(self) -> str:
+        return f"<Request {self._call}>"
+
+
+class Response:
+    """An answer: its head, and its body read already or about to be read.
+
+    `Client.get` and its like return it with the body read, and its connection given back. `Client.stream` gives it with
+    the body still on the wire: the connection is given back when the body ends or the response is closed.
+
+    Attributes:
+        status_code: 200 to 999.
+        history: the redirects that led here, oldest first; their bodies were dropped.
+    """
+
+    __slots__ = ("_body", "_call", "_content", "_head", "_headers", "_loads", "_seconds", "history", "status_code")
+
+    def __init__(
+        self,
+        call: Call,
+        head: ResponseHead,
+        body: ResponseBody,
+        *,
+        seconds: float,
+        history: tuple[Response, ...],
+        json_loads: Callable[[bytes], Any] | None,
+    ) -> None:
+        self.status_code = head.status
+        self.history = history
+        self._call = call
+        self._head = head
+        self._body = body
+        self._content: bytes | None = None
+        self._seconds = seconds
+        self._loads = json_loads
+        self._headers: Headers | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields; names are compared without regard to case."""
+        if self._headers is None:
+            self._headers = Headers(self._head.headers)
+        return self._headers
+
+    @property
+    def trailers(self) -> Headers:
+        """The fields that came after the body; empty until it has ended."""
+        return Headers(self._body.trailers)
+
+    @property
+    def reason_phrase(self) -> str:
+        """The words beside the status code; servers may leave them out, and HTTP/2 has none."""
+        return self._head.reason.decode("latin-1")
+
+    @property
+    def http_version(self) -> str:
+        """What the server speaks: "HTTP/1.1", "HTTP/1.0" or "HTTP/2"."""
+        return self._head.http_version
+
+    @property
+    def url(self) -> str:
+        """Where the answer came from; after redirects, the last place."""
+        return str(self._call.url)
+
+    @property
+    def request(self) -> Request:
+        """The request that was answered."""
+        return Request(self._call)
+
+    @property
+    def connection_id(self) -> int:
+        """The number of the connection, as events and statistics show it."""
+        return self._body.connection_id
+
+    @property
+    def elapsed(self) -> timedelta:
+        """Time from the call to the head of this answer, the wait for a connection included."""
+        from datetime import timedelta
+
+        return timedelta(seconds=self._seconds)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status_code <= 299
+
+    @property
+    def is_redirect(self) -> bool:
+        """Whether the status is 3xx."""
+        return 300 <= self.status_code <= 399
+
+    @property
+    def is_client_error(self) -> bool:
+        """Whether the status is 4xx."""
+        return 400 <= self.status_code <= 499
+
+    @property
+    def is_server_error(self) -> bool:
+        """Whether the status is 5xx."""
+        return 500 <= self.status_code <= 599
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the status is 4xx or 5xx."""
+        return 400 <= self.status_code <= 599
+
+    def raise_for_status(self) -> Self:
+        """Return the response itself if its status is 2xx.
+
+        Raises:
+            HTTPStatusError: it is anything else, a redirect that was not followed included.
+        """
+        if self.is_success:
+            return self
+        reason = quote_peer(self._head.reason)
+        location = self.headers.get("location") if self.is_redirect else None
+        where = f"; it leads to {quote_peer(location.encode('latin-1', 'replace'))}" if location else ""
+        raise HTTPStatusError(f"{self.status_code} {reason} for {self._call}{where}".replace("  ", " "), response=self)
+
+    @property
+    def content(self) -> bytes:
+        """The whole body, decoded.
+
+        Raises:
+            StreamConsumed: it was iterated over and not kept.
+            StreamClosed: it was not read before the response was closed.
+            StreamError: it is still on the wire; `aread` reads it.
+        """
+        if self._content is None:
+            raise self._body.explain_missing()
+        return self._content
+
+    @property
+    def encoding(self) -> str:
+        """The charset of the body: what Content-Type names if Python knows it, else UTF-8."""
+        return find_charset(self.headers.get("content-type", "")) or "utf-8"
+
+    @property
+    def text(self) -> str:
+        """The whole body as text; what does not fit the charset becomes U+FFFD."""
+        return self.content.decode(self.encoding, "replace")
+
+    def json(self) -> Any:
+        """The whole body, read as JSON.
+
+        Raises:
+            DecodingError: it is no JSON, or nested too deeply.
+        """
+        loads = self._loads or find_loads()
+        try:
+            return loads(self.content)
+        except (ValueError, RecursionError) as error:
+            what = "is nested too deeply" if isinstance(error, RecursionError) else f"is no JSON: {error}"
+            raise DecodingError(f"the body of {self._call} {what}", origin=self._call.url.origin) from error
+
+    async def aread(self) -> bytes:
+        """Read the rest of the body and keep it as `content`.
+
+        Raises:
+            StreamConsumed: somebody else began to read it.
+            StreamClosed: the response is closed.
+            RequestError: the body broke off, or cannot be decoded.
+        """
+        if self._content is None:
+            self._content = await self._body.read_all()
+        return self._content
+
+    def aiter_raw(self) -> RawIterator:
+        """The body as it comes off the wire, not decoded, in pieces of any size."""
+        return RawIterator(self._body.claim())
+
+    def aiter_bytes(self, chunk_size: int | None = None) -> BytesIterator:
+        """The body, decoded, in pieces of `chunk_size` bytes, or of any size if that is None."""
+        if chunk_size is not None and (isinstance(chunk_size, bool) or not isinstance(chunk_size, int)):
+            raise TypeError(f"chunk_size must be an int or None, not {chunk_size!r}")
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+        return BytesIterator(self._source(), chunk_size)
+
+    def aiter_lines(self) -> LineIterator:
+        """The body as lines of text without their ends; a line ends at LF, CR or CRLF and nowhere else."""
+        return LineIterator(self._source(), self.encoding)
+
+    def aiter_sse(self) -> EventIterator:
+        """The body as server-sent events, whatever its content type; `Client.sse` checks that."""
+        return EventIterator(self._source())
+
+    async def aclose(self) -> None:
+        """Give up what is left of the body; may be repeated, and never raises.
+
+        The connection is given up at once, also in a cancelled scope; the pool keeps it if the rest of the body
+        arrives within 64 KiB and a tenth of a second.
+        """
+        await self._body.aclose()
+
+    def discard_connection(self) -> None:
+        """Have the connection closed instead of used again, for callers who distrust it."""
+        self._body.discard()
+
+    def _keep(self, content: bytes) -> None:
+        """The body was read; this is it."""
+        self._content = content
+
+    async def _read_start(self, limit: int) -> bytes:
+        """Keep at most `limit` bytes of the body, and give up the rest."""
+        self._content = await self._body.read_start(limit)
+        return self._content
+
+    def _source(self) -> PieceSource:
+        return self._body.claim() if self._content is None else KeptContent(self._content)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status_code} for {self._call}>"
