@@ -1,0 +1,16 @@
+"""What the pool tells its instruments: one record per transition, in order."""
+
+from ._events import CloseReason as CloseReason
+from ._events import ConnectionClosed as ConnectionClosed
+from ._events import ConnectionClosing as ConnectionClosing
+from ._events import ConnectionOpened as ConnectionOpened
+from ._events import ConnectionReturned as ConnectionReturned
+from ._events import ConnectionTaken as ConnectionTaken
+from ._events import DialFailed as DialFailed
+from ._events import DialStarted as DialStarted
+from ._events import EndpointRecovered as EndpointRecovered
+from ._events import EndpointUnhealthy as EndpointUnhealthy
+from ._events import Event as Event
+from ._events import RejectReason as RejectReason
+from ._events import WaiterEnded as WaiterEnded
+from ._events import WaiterQueued as WaiterQueued
