@@ -33,7 +33,7 @@ FLOORS = {
 EDGES = {
     "__main__": {"_demo"},
     "_demo": set[str](),
-    "testing": {"_net.network", "_net.stream"},
+    "testing": {"_net.network", "_net.stream", "_net.watcher"},
 }
 
 #: What would make the pure core impure.

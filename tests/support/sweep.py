@@ -54,7 +54,7 @@ class Step(NamedTuple):
     task: str
 
     def __str__(self) -> str:
-        return f"{self.hook} a step of {self.task}"
+        return f"{self.hook} a step of {self.task.rpartition('<locals>.')[2]}"
 
 
 class Failure(NamedTuple):
@@ -67,7 +67,8 @@ class Failure(NamedTuple):
 
     def __str__(self) -> str:
         where = ", then ".join(f"step {at} ({step})" for at, step in zip(self.at, self.steps, strict=True))
-        return f"seed {self.seed}, cancelled at {where or 'no step'}: {type(self.error).__name__}: {self.error}"
+        leaves = ", ".join(f"{type(leaf).__name__}: {leaf}" for leaf in _leaves(self.error))
+        return f"seed {self.seed}, cancelled at {where or 'no step'}: {leaves}"
 
 
 class SweepReport(NamedTuple):
@@ -192,6 +193,12 @@ def cancel_sweep(
     if failures:
         raise SweepFailed(failures, points) from failures[0].error
     return SweepReport(points, lengths)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
 
 
 def _points(length: int, chance: random.Random, at_most: int | None, pairs: int) -> list[tuple[int, ...]]:
