@@ -56,6 +56,7 @@ def test_the_table_fits_a_terminal_of_eighty_columns() -> None:
 
     show_results(target, [RUN], [])
 
+    assert max(map(len, text(target).splitlines())) <= 80
     table = [line for line in text(target).splitlines() if line.startswith("│")]
     cells = {row[0]: row[1:] for line in table if (row := [cell.strip() for cell in line.strip("│").split("│")])}
     assert cells == {
@@ -89,4 +90,4 @@ def test_resumed_handshakes_are_not_hidden() -> None:
 
     show_results(target, [RUN._replace(unpooled=SLOW._replace(resumed=3))], [])
 
-    assert "3 handshakes resumed a session." in text(target)
+    assert "3 of the handshakes resumed a session." in text(target)

@@ -86,7 +86,7 @@ def _run(settings: Settings, *, is_plain: bool, report: Path | None) -> int:
 
     console = Console(highlight=False)
     console.print(
-        f"What a connection pool changes: Penstock {version('penstock')}, a TLS 1.3 server ({KEY_NAME}), this machine",
+        f"Penstock {version('penstock')} and a TLS 1.3 server ({KEY_NAME}) on this machine",
         style="bold",
         soft_wrap=True,
     )

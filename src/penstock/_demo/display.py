@@ -147,11 +147,11 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     measurements = [found for run in runs for found in (run.unpooled, run.pooled)]
     resumed = sum(found.resumed for found in measurements)
     work = max(found.server_work for found in measurements)
-    kind = f"{resumed} handshakes resumed a session." if resumed else "All handshakes were full ones, none resumed."
+    kind = f"{resumed} of the handshakes resumed a session." if resumed else "Every handshake was a full one."
     return [
-        f"* median latency beyond one round trip and the server's work (at most {work * 1e6:.0f} µs), and its share.",
+        f"* median latency beyond a round trip and the server's work ({work * 1e6:.0f} µs); its share.",
         "  In the saturated run it is mostly waiting for the client's processor.",
-        f"Both columns: the same client, h11 engine; {UNPOOLED} are keep_alive=False, one per request.",
+        f'Both columns: the same client, h11 engine; "{UNPOOLED}": keep_alive=False.',
         f"The server counted connections and handshakes. {kind}",
     ]
 
