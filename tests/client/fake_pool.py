@@ -67,6 +67,10 @@ class FakeLease:
         self._answer = answer
         self._left = list(answer.pieces)
 
+    @property
+    def is_released(self) -> bool:
+        return self.ended is not None
+
     async def receive(self, timer: PhaseTimer) -> bytes:
         assert self.ended is None, f"receive() on a lease that was {self.ended}"
         while self._left:

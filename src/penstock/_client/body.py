@@ -150,7 +150,8 @@ class ResponseBody:
                 raise self.explain_missing()
             return b""
         piece = await lease.receive(timer)
-        if not piece:
+        # A lease that gives itself up with a piece has given the last one.
+        if not piece or lease.is_released:
             self.trailers = lease.trailers
             self._lease = None
             self._state = BodyState.CONSUMED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from .._errors import InvalidURL
@@ -202,21 +202,24 @@ def to_fields(headers: HeaderArgument | None) -> HeaderList:
     if headers is None:
         return []
     fields: HeaderList = []
-    for name, value in _to_pairs(headers):
-        checked = check_name(name)
-        fields.append((checked, check_value(value, checked)))
+    for pair in _to_pairs(headers):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"headers must be pairs of a name and a value, not {type(pair).__name__}")
+        name = check_name(pair[0])
+        fields.append((name, check_value(pair[1], name)))
     return fields
 
 
-def _to_pairs(headers: object) -> Iterator[tuple[str | bytes, str | bytes]]:
-    if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
-        raise TypeError(f"headers must be a mapping or pairs, not {type(headers).__name__}")
+def _to_pairs(headers: object) -> Iterable[Any]:
+    if isinstance(headers, dict):
+        return headers.items()
     if isinstance(headers, Headers):
-        headers = headers.raw
-    for pair in headers.items() if isinstance(headers, Mapping) else headers:
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise TypeError(f"headers must be pairs of a name and a value, not {type(pair).__name__}")
-        yield pair[0], pair[1]
+        return headers.raw
+    if isinstance(headers, Mapping):
+        return headers.items()
+    if isinstance(headers, Iterable) and not isinstance(headers, str | bytes):
+        return headers
+    raise TypeError(f"headers must be a mapping or pairs, not {type(headers).__name__}")
 
 
 def merge(under: HeaderList, over: HeaderList) -> HeaderList:
