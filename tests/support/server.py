@@ -154,7 +154,7 @@ class ScriptServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         try:
-            return await self._handlers.__aexit__(kind, error, trace)
+            return await self._handlers.__aexit__(kind, error, trace)  # noqa: ASYNC102 - handlers are cancelled first
         finally:
             self._listener.close()
 

@@ -238,7 +238,7 @@ def _run(
     with _reproducible(seed), _unraisable_errors() as unraisable:
         try:
             trio.run(main, clock=MockClock(autojump_threshold=0), instruments=[sweep])
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs into the report
+        except Exception as error:
             return sweep.trace, error
     return sweep.trace, unraisable[0] if unraisable else None
 

@@ -154,11 +154,7 @@ async def test_a_fault_is_found(fault: type[Faulty], message: str, autojump_cloc
         one, other = fake_stream_pair()
         return fault(one.inbound, other.inbound), fault(other.inbound, one.inbound)
 
-    with pytest.raises((AssertionError, ExceptionGroup)) as caught:
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(AssertionError, match=message), flatten_subgroups=True, allow_unwrapped=True
+    ):
         await check_byte_stream(maker)
-    error: BaseException = caught.value
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, AssertionError)
-    with pytest.raises(AssertionError, match=message):
-        raise error

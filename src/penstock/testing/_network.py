@@ -255,7 +255,7 @@ class FakeNetwork:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         """Cancel the handlers that still run. A single exception leaves as itself, not in a group."""
-        return await self._handlers.__aexit__(kind, error, trace)
+        return await self._handlers.__aexit__(kind, error, trace)  # noqa: ASYNC102 - handlers are cancelled first
 
 
 def _is_address(host: str) -> bool:

@@ -65,7 +65,7 @@ class PeerNursery:
         self._nursery.cancel_scope.cancel()
         self._nursery = None
         try:
-            return bool(await self._manager.__aexit__(kind, error, trace))
+            return bool(await self._manager.__aexit__(kind, error, trace))  # noqa: ASYNC102 - all are cancelled
         except BaseExceptionGroup as group:
             only = _only_error(group)
         if only is error:
