@@ -9,7 +9,7 @@ leaves the package.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -287,7 +287,7 @@ class HTTPStatusError(PenstockError):
         response: the response that was refused.
     """
 
-    def __init__(self, message: str, *, response: object) -> None:
+    def __init__(self, message: str, *, response: Any) -> None:
         super().__init__(message)
         self.response = response
 

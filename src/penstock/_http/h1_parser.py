@@ -176,6 +176,8 @@ class ResponseParser:
         """Parse one whole head; None if it was an interim response."""
         if len(wire.translate(None, _CONTROLS)) != len(wire):
             raise self._broken("the head of the response has a control character")
+        if wire[9:12] == b"101" and wire[12:13] in b" \r":
+            raise self._error("the server changes the protocol unasked", ProtocolReason.UPGRADE)
         self._h11.receive_data(wire)
         try:
             event = self._h11.next_event()
@@ -185,8 +187,6 @@ class ResponseParser:
         self._fields_left -= self._lines - _LINES_BESIDE_FIELDS
         self._lines = 0
         if type(event) is InformationalResponse:
-            if event.status_code == 101:
-                raise self._error("the server changes the protocol unasked", ProtocolReason.UPGRADE)
             self.informational += 1
             if self.informational > MAX_INFORMATIONAL:
                 raise self._over_limit(f"there were more than {MAX_INFORMATIONAL} interim responses")

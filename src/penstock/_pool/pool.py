@@ -143,7 +143,7 @@ class Pool:
             PoolTimeout, PoolFull, PoolClosed: no connection could be had.
             ConnectError: the dial on this caller's behalf failed.
         """
-        _check_priority(priority)
+        check_priority(priority)
         return Acquire(self._runner, _origin(origin), priority, tenant, timeouts or self.timeouts)
 
     async def prewarm(self, origin: str | Origin, count: int) -> None:
@@ -317,7 +317,8 @@ def _origin(origin: str | Origin) -> Origin:
     return parse_origin(origin) if isinstance(origin, str) else origin
 
 
-def _check_priority(priority: int) -> None:
+def check_priority(priority: int) -> None:
+    """Refuse what is no priority, with the range in the message."""
     if isinstance(priority, bool) or not isinstance(priority, int):
         raise TypeError(f"priority must be an int, not {priority!r}")
     if priority not in PRIORITIES:
