@@ -11,7 +11,7 @@ from .._http.coding import accept_encoding
 from .._http.fields import check_name, check_value
 from .._http.headers import Headers
 from .._http.request import WireRequest, build_request
-from .._pool.pool import check_priority as check_priority
+from .._pool.pool import check_priority
 from .._types import Origin
 from .._url import URL, extend, parse_url
 from .call import Call
