@@ -6,7 +6,7 @@ The four duties, in the order in which they run:
    taken.
 2. *Plan*: waiters without a dial get one, as far as `sizing.hindrance` allows. A dial belongs to the pool. It is
    started on behalf of one waiter ("covers" it), but whatever comes first serves whoever is next; a waiter that leaves
-   passes its dial on.
+   passes its dial on, to the next that comes if nobody else needs it.
 3. *Refill*: a freed slot of the total goes to the upstream with the oldest waiter that could use it. While the total is
    full and somebody could use a slot, the connection that has been idle longest is closed to make one.
 4. *Floor*: what is left goes to the floors of endpoints in use.
@@ -275,10 +275,7 @@ class Duties:
     def _end_dial(self, entry: ConnectionEntry) -> Waiter | None:
         """The dial covers nobody any more. Returns the waiter on whose behalf it ran."""
         del entry.endpoint.dials[entry]
-        waiter, entry.waiter = entry.waiter, None
-        if waiter is not None:
-            entry.endpoint.upstream.queue.uncover(waiter)
-        return waiter
+        return entry.endpoint.upstream.queue.end_dial(entry)
 
     def _keep_floor(self, now: float, endpoint: Endpoint) -> None:
         if self.phase is not Phase.RUNNING or now < self._floors_paused_until:

@@ -101,26 +101,28 @@ class WaitQueue:
         size: waiters that any connection with room serves.
         fresh: waiters that only a new connection serves, in order of arrival; they have had their turn before.
         uncovered: waiters of both kinds that no dial runs for, the oldest first.
+        spare: dials that run for nobody, the oldest first; empty while somebody is uncovered.
     """
 
-    __slots__ = ("_classes", "_priorities", "fresh", "size", "uncovered")
+    __slots__ = ("_classes", "_priorities", "fresh", "size", "spare", "uncovered")
 
     def __init__(self) -> None:
         self.size = 0
         self.fresh: OrderedDict[Waiter, None] = OrderedDict()
         self.uncovered: OrderedDict[Waiter, None] = OrderedDict()
+        self.spare: OrderedDict[ConnectionEntry, None] = OrderedDict()
         # Class → tenant → waiters. The tenant whose turn it is stands first.
         self._classes: dict[int, OrderedDict[str | None, OrderedDict[Waiter, None]]] = {}
         self._priorities: list[int] = []
 
     def push(self, waiter: Waiter) -> None:
         """Join at the end of the own class and tenant."""
-        self.uncovered[waiter] = None
         if waiter.fresh:
             self.fresh[waiter] = None
         else:
             self._line(waiter)[waiter] = None
             self.size += 1
+        self._find_dial(waiter)
 
     def push_front(self, waiter: Waiter) -> None:
         """Join again at the front: its turn had come, and what it was given was no good."""
@@ -128,7 +130,7 @@ class WaitQueue:
         line[waiter] = None
         line.move_to_end(waiter, last=False)
         self._classes[waiter.priority].move_to_end(waiter.tenant, last=False)
-        self.uncover(waiter)
+        self._uncover(waiter)
         self.size += 1
 
     def remove(self, waiter: Waiter) -> None:
@@ -164,18 +166,38 @@ class WaitQueue:
         return waiter
 
     def cover(self, dial: ConnectionEntry) -> None:
-        """The dial runs on behalf of the oldest waiter that has none, if there is one."""
-        dial.waiter = None
+        """The dial runs on behalf of the oldest waiter that has none; if all have one, it is spare."""
         if self.uncovered:
             waiter, _ = self.uncovered.popitem(last=False)
             waiter.dial = dial
             dial.waiter = waiter
+        else:
+            dial.waiter = None
+            self.spare[dial] = None
 
-    def uncover(self, waiter: Waiter) -> None:
-        """The waiter's dial is gone: it is the first that needs another one."""
+    def end_dial(self, dial: ConnectionEntry) -> Waiter | None:
+        """The dial is over. The waiter on whose behalf it ran, if any, is the first that needs another one."""
+        waiter, dial.waiter = dial.waiter, None
+        if waiter is None:
+            del self.spare[dial]
+        else:
+            self._uncover(waiter)
+        return waiter
+
+    def _uncover(self, waiter: Waiter) -> None:
+        self._find_dial(waiter)
+        if waiter.dial is None:
+            self.uncovered.move_to_end(waiter, last=False)
+
+    def _find_dial(self, waiter: Waiter) -> None:
+        """A spare dial will do; otherwise the waiter is the last that needs one."""
         waiter.dial = None
-        self.uncovered[waiter] = None
-        self.uncovered.move_to_end(waiter, last=False)
+        if self.spare:
+            dial, _ = self.spare.popitem(last=False)
+            waiter.dial = dial
+            dial.waiter = waiter
+        else:
+            self.uncovered[waiter] = None
 
     def __len__(self) -> int:
         return self.size + len(self.fresh)

@@ -1,0 +1,67 @@
+"""Dials belong to the pool: who gets one, who inherits it, and whom it serves in the end."""
+
+from __future__ import annotations
+
+from tests.support.story import Story
+
+
+def test_a_waiter_is_served_by_whatever_comes_first() -> None:
+    story = Story(max_connections=2)
+    first = story.active()
+    story.ask()
+    assert story.told() == ["dial 2"]
+
+    story.release(first)
+
+    assert story.told() == ["deliver 1 to 2"]
+    story.connect(2)
+    assert story.told() == []
+    assert story.states() == {1: "ACTIVE", 2: "IDLE"}
+
+
+def test_the_next_waiter_inherits_the_dial_of_one_that_was_served() -> None:
+    story = Story(max_connections=2)
+    first = story.active()
+    story.ask()
+    story.ask()
+    assert story.told() == ["dial 2"]
+
+    story.release(first)
+    story.fail(2)
+
+    assert story.told() == ["deliver 1 to 2", "fail 3: dial_failed"]
+
+
+def test_the_next_waiter_inherits_the_dial_of_one_that_gave_up() -> None:
+    story = Story(max_connections=1)
+    story.ask()
+    story.ask()
+    story.cancel(1)
+    story.connect(1)
+
+    assert story.told() == ["dial 1", "deliver 1 to 2"]
+
+
+def test_a_dial_whose_waiter_gave_up_serves_the_next_that_comes() -> None:
+    story = Story()
+    story.ask()
+    story.cancel(1)
+    story.ask()
+    story.connect(1)
+
+    assert story.told() == ["dial 1", "deliver 1 to 2"]
+
+
+def test_a_waiter_whose_dial_ended_takes_over_a_dial_that_runs_for_nobody() -> None:
+    story = Story(max_dials_per_host=2)
+    story.ask()
+    story.ask()
+    story.cancel(2)
+    assert story.told() == ["dial 1", "dial 2"]
+
+    story.machine.renew(story.now)
+    story.connect(1)
+    assert story.told() == ["close 1: generation"]
+
+    story.fail(2)
+    assert story.told() == ["fail 1: dial_failed"]
