@@ -65,3 +65,57 @@ def test_a_waiter_whose_dial_ended_takes_over_a_dial_that_runs_for_nobody() -> N
 
     story.fail(2)
     assert story.told() == ["fail 1: dial_failed"]
+
+
+def test_the_longest_idle_connection_of_another_endpoint_makes_room() -> None:
+    story = Story(max_connections=2)
+    story.idle("a")
+    story.now = 1.0
+    story.idle("b")
+
+    story.ask("c")
+    assert story.told() == ["close 1: stalled_group"]
+
+    story.closed(1)
+    assert story.told() == ["dial 3"]
+
+
+def test_room_is_made_again_for_the_second_that_lacks_it() -> None:
+    story = Story(max_connections=2)
+    first, second = story.active("a"), story.active("a")
+    story.release(first)
+    story.release(second)
+    story.ask("b")
+    story.ask("c")
+    assert story.told() == ["close 1: stalled_group"]
+
+    story.closed(1)
+    assert story.told() == ["dial 3", "close 2: stalled_group"]
+
+    story.closed(2)
+    assert story.told() == ["dial 4"]
+
+
+def test_a_connection_that_becomes_idle_makes_room_for_another_endpoint() -> None:
+    story = Story(max_connections=1)
+    number = story.active("a")
+    story.ask("b")
+    assert story.told() == []
+
+    story.release(number)
+
+    assert story.told() == ["close 1: stalled_group"]
+
+
+def test_a_suspended_pool_closes_nothing_to_make_room() -> None:
+    story = Story(max_connections=2)
+    first, second = story.active("a"), story.active("a")
+    story.ask("b")
+    story.machine.suspend()
+
+    story.release(first)
+    story.release(second)
+    assert story.told() == []
+
+    story.machine.resume(story.now)
+    assert story.told() == ["close 1: stalled_group"]

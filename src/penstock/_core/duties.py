@@ -305,6 +305,8 @@ class Duties:
             self._stall(endpoint.upstream, oldest)
         self._refill(now)
         self._plan(now, endpoint)
+        if self._stalled:
+            self._make_room(now)
 
     def _refill(self, now: float) -> None:
         """Give free slots of the total to the oldest waiters that can use them, then to floors that lack one."""
@@ -342,7 +344,9 @@ class Duties:
 
     def _make_room(self, now: float) -> None:
         """The total is the bottleneck: close what has been idle longest, unless something is closing already."""
-        if self.idle and not self.closing and self._oldest_stalled(now) is not None:
+        if self.phase is not Phase.RUNNING or self.closing or not self.idle:
+            return
+        if self._oldest_stalled(now) is not None:
             self._close(now, next(iter(self.idle)), CloseReason.STALLED_GROUP)
 
     # ---- closing -----------------------------------------------------------------------------------------------------
