@@ -33,7 +33,7 @@ class Story:
         self.machine = PoolMachine(PoolConfig(**settings), chance=lambda: self.chance)
         self.machine.observed = observed
         self.now = 0.0
-        self.wake_at = INF
+        self._wake_at = INF
         self.entries: dict[int, ConnectionEntry] = {}
         self.waiters: dict[int, Waiter] = {}
         self.causes: dict[int, BaseException | None] = {}
@@ -85,7 +85,9 @@ class Story:
 
     def wake(self, at: float) -> None:
         """Time passes until `at`, and the machine is woken then."""
+        self.listen()
         self.now = at
+        self._wake_at = INF
         self.machine.woke(at)
 
     # ---- what the machine wants --------------------------------------------------------------------------------------
@@ -95,6 +97,12 @@ class Story:
         self.listen()
         told, self._told = self._told, []
         return told
+
+    @property
+    def wake_at(self) -> float:
+        """When the machine wants to be woken next."""
+        self.listen()
+        return self._wake_at
 
     def listen(self) -> None:
         for action in self.machine.take_actions():
@@ -112,7 +120,7 @@ class Story:
                 case Probe(entry):
                     self._told.append(f"probe {entry.id}")
                 case WakeAt(at):
-                    self.wake_at = at
+                    self._wake_at = at
                 case Emit(event):
                     self.events.append(event)
 

@@ -278,15 +278,30 @@ class Duties:
         return entry.endpoint.upstream.queue.end_dial(entry)
 
     def _keep_floor(self, now: float, endpoint: Endpoint) -> None:
-        if self.phase is not Phase.RUNNING or now < self._floors_paused_until:
+        deficit = floor_deficit(endpoint, now, self.config.idle_timeout)
+        if deficit <= 0 or self.phase is not Phase.RUNNING:
             return
-        for _ in range(floor_deficit(endpoint, now, self.config.idle_timeout)):
+        if now < self._floors_paused_until:
+            self._schedule(endpoint, self._floors_paused_until)
+            return
+        for _ in range(self._cut_to_idle_limit(endpoint, deficit)):
             held_up = self._hindrance(now, endpoint)
             if held_up is Hindrance.TOTAL_LIMIT:
                 self._below_floor[endpoint] = None
             if held_up is not None:
                 break
             self._dial(now, endpoint)
+
+    def _cut_to_idle_limit(self, endpoint: Endpoint, deficit: int) -> int:
+        """A connection that nobody uses at once is idle: dialling more than may be idle would never end."""
+        limit = self.config.max_idle_connections
+        if limit is None:
+            return deficit
+        there = endpoint.live + len(endpoint.dials)
+        room = max(0, limit - len(self.idle) - len(endpoint.dials))
+        if endpoint.target > there + room:
+            endpoint.target = there + room if endpoint.live < there + room else 0
+        return min(deficit, room)
 
     # ---- refill ------------------------------------------------------------------------------------------------------
 

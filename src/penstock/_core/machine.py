@@ -258,9 +258,9 @@ class PoolMachine(Duties):
     def prewarm(self, now: float, endpoint: Endpoint, count: int) -> None:
         """Dial until `count` connections are there; a dial that fails ends the wish."""
         endpoint.last_used = max(now, endpoint.last_used)
-        endpoint.target = min(count, endpoint.max_connections, self.config.max_connections)
-        if endpoint.live >= endpoint.target:
-            endpoint.target = 0
+        wish = min(count, endpoint.max_connections, self.config.max_connections)
+        if endpoint.live < wish:
+            endpoint.target = max(endpoint.target, wish)
         self._keep_floor(now, endpoint)
 
     # ---- connections outside an exchange -----------------------------------------------------------------------------
