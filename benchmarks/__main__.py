@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 from pathlib import Path
+from typing import Any
 
 from . import cold_start, core_operations, throughput
 
@@ -22,14 +23,14 @@ def main() -> int:
         benchmark.add_arguments(commands.add_parser(name, help=description, description=benchmark.__doc__))
     options = parser.parse_args()
 
-    results = {"machine": platform.platform()}
+    results: dict[str, dict[str, Any]] = {}
     for name in [options.name] if options.name else BENCHMARKS:
         print(f"== {name}: {(BENCHMARKS[name].__doc__ or '').splitlines()[0]}\n", flush=True)
         chosen = options if options.name else parser.parse_args([name])
         results[name] = BENCHMARKS[name].run(chosen)
         print(flush=True)
     if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=2))
+        options.json.write_text(json.dumps({"machine": platform.platform(), **results}, indent=2))
     missed = [target for name in BENCHMARKS for target in results.get(name, {}).get("targets", []) if not target["met"]]
     print(f"{len(missed)} target(s) not met" if missed else "every measured target is met")
     return 0

@@ -19,6 +19,7 @@ async def open_fetchers(port: int, count: int) -> AsyncIterator[list[Callable[[]
 
         async def fetch() -> bytes:
             async with session.get(url) as response:
-                return await response.read()
+                body: bytes = await response.read()
+                return body
 
         yield [fetch] * count

@@ -19,6 +19,7 @@ async def open_fetchers(port: int, count: int) -> AsyncIterator[list[Callable[[]
     async with httpx2.AsyncClient(limits=limits, trust_env=False) as client:
 
         async def fetch() -> bytes:
-            return (await client.get(url)).content
+            body: bytes = (await client.get(url)).content
+            return body
 
         yield [fetch] * count

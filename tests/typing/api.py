@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator
 from typing import Any, assert_type
 
 import penstock
+from penstock import events
 from penstock.testing import FakeNetwork, serve_ok
 
 
 class Log:
     """An instrument."""
 
-    def event(self, event: penstock.Event) -> None:
-        if isinstance(event, penstock.ConnectionClosed):
+    def event(self, event: events.Event) -> None:
+        if isinstance(event, events.ConnectionClosed):
             assert_type(event.reason, penstock.CloseReason)
 
 
