@@ -49,6 +49,7 @@ from ._pool.instruments import Instrument as Instrument
 from ._pool.lease import Lease as Lease
 from ._pool.pool import Pool as Pool
 from ._pool.statistics import ConnectionStatistics as ConnectionStatistics
+from ._pool.statistics import Counts as Counts
 from ._pool.statistics import EndpointStatistics as EndpointStatistics
 from ._pool.statistics import Explanation as Explanation
 from ._pool.statistics import Statistics as Statistics
