@@ -322,6 +322,12 @@ class PoolMachine(Duties):
             self.phase = Phase.RUNNING
             for endpoint in self.endpoints.values():
                 self._serve(now, endpoint)
+                oldest = endpoint.upstream.queue.oldest_uncovered
+                if oldest is not None:
+                    self._stall(endpoint.upstream, oldest)
+            # Free slots go by age over all upstreams before any of them plans for itself.
+            self._refill(now)
+            for endpoint in self.endpoints.values():
                 self._plan(now, endpoint)
 
     def renew(self, now: float) -> None:
@@ -377,7 +383,7 @@ class PoolMachine(Duties):
             self._schedule(endpoint, health.paused_until)
             return
         self._plan(now, endpoint)
-        if endpoint.declared:
+        if endpoint.declared or self.phase is Phase.CLOSED:
             return
         idle_timeout = self.config.idle_timeout
         unused = not endpoint.connections and not len(endpoint.upstream.queue)
