@@ -52,6 +52,12 @@ class Story:
         self.waiters[waiter.number] = waiter
         return None if entry is None else entry.id
 
+    def ask_fresh(self, name: str = "a", *, wait: float = INF) -> None:
+        """Acquire a connection that was just dialled, and no other."""
+        waiter = Waiter(self.endpoint(name), deadline=self.now + wait, fresh=True)
+        self.machine.acquire_fresh(self.now, waiter)
+        self.waiters[waiter.number] = waiter
+
     def connect(self, number: int, *, capacity: int = 1) -> bool:
         self.listen()
         return self.machine.connected(self.now, self.entries[number], f"socket {number}", capacity)

@@ -159,6 +159,12 @@ class Duties:
             while queue.size and (entry := self._choose(now, endpoint)) is not None:
                 self._deliver(now, queue.pop(), entry)
 
+    def _serve_fresh(self, now: float, entry: ConnectionEntry) -> None:
+        """A new connection goes to those who want no other before anybody else may use it."""
+        queue = entry.endpoint.upstream.queue
+        while queue.fresh and self.phase is Phase.RUNNING and self._has_room(entry):
+            self._deliver(now, queue.pop_fresh(), entry)
+
     def _take(self, now: float, endpoint: Endpoint) -> ConnectionEntry | None:
         entry = self._choose(now, endpoint)
         if entry is not None:
@@ -181,10 +187,14 @@ class Duties:
             self.idle.pop(entry, None)
         entry.in_use += 1
         entry.exchanges += 1
-        if entry.in_use >= entry.capacity:
-            entry.endpoint.ready.discard(entry)
-        else:
+        if self._has_room(entry):
             entry.endpoint.ready.add(entry)
+        else:
+            entry.endpoint.ready.discard(entry)
+
+    def _has_room(self, entry: ConnectionEntry) -> bool:
+        limit = self.config.max_requests_per_connection
+        return entry.in_use < entry.capacity and (limit is None or entry.exchanges < limit)
 
     def _hand_over(self, now: float, waiter: Waiter, entry: ConnectionEntry) -> None:
         """The waiter owns one exchange of the connection, which is occupied already."""
@@ -232,6 +242,8 @@ class Duties:
             self._close(now, next(iter(self.idle)), CloseReason.SURPLUS)
         if self._stalled:
             self._make_room(now)
+        if endpoint.upstream.queue.fresh:
+            self._make_way(now, endpoint)
 
     # ---- plan --------------------------------------------------------------------------------------------------------
 
@@ -253,6 +265,8 @@ class Duties:
             if held_up is Hindrance.TOTAL_LIMIT:
                 self._stall(upstream, oldest)
                 self._make_room(now)
+            elif held_up is Hindrance.ENDPOINT_LIMIT:
+                self._make_way(now, endpoint)
             if held_up is not None:
                 break
             self._dial(now, endpoint)
@@ -363,6 +377,20 @@ class Duties:
             return
         if self._oldest_stalled(now) is not None:
             self._close(now, next(iter(self.idle)), CloseReason.STALLED_GROUP)
+
+    def _make_way(self, now: float, endpoint: Endpoint) -> None:
+        """The endpoint is full of connections that somebody does not want: close the idle ones, unless some close."""
+        oldest = endpoint.upstream.queue.oldest_uncovered
+        states = endpoint.states
+        if (
+            oldest is not None
+            and oldest.fresh
+            and states[State.IDLE]
+            and not states[State.CLOSING]
+            and endpoint.slots >= endpoint.max_connections
+            and self.phase is Phase.RUNNING
+        ):
+            self._close_idle(now, endpoint, CloseReason.SUSPECT)
 
     # ---- closing -----------------------------------------------------------------------------------------------------
 

@@ -135,7 +135,10 @@ class PoolMachine(Duties):
             self._retire(now, entry, reason)
         elif entry.state is State.DRAINING and not entry.in_use:
             self._close(now, entry, reason)
-        if self.phase is Phase.RUNNING:
+        if not entry.exchanges:
+            # A server that accepts and hangs up would be dialled without end.
+            self._exchange_failed(now, endpoint)
+        if self.phase is Phase.RUNNING and not waiter.fresh:
             other = self._take(now, endpoint)
             if other is not None:
                 self._hand_over(now, waiter, other)
@@ -208,10 +211,11 @@ class PoolMachine(Duties):
         if entry.generation != self.generation:
             self._close(now, entry, CloseReason.GENERATION)
         else:
-            if endpoint.upstream.queue.fresh and self.phase is Phase.RUNNING:
-                self._deliver(now, endpoint.upstream.queue.pop_fresh(), entry)
-            else:
+            self._serve_fresh(now, entry)
+            if not entry.in_use:
                 self._settle(now, entry, None)
+            elif endpoint.upstream.queue.size:
+                self._serve(now, endpoint)
             if endpoint.target and endpoint.live >= endpoint.target:
                 endpoint.target = 0
         self._plan(now, endpoint)
@@ -287,6 +291,7 @@ class PoolMachine(Duties):
         endpoint.ready.restore(entry)
         self._schedule(entry, self._next_check(now, entry))
         self._serve(now, endpoint)
+        self._plan(now, endpoint)
 
     def closed(self, now: float, entry: ConnectionEntry) -> None:
         """A connection that was to be closed is closed: its slot is free."""
