@@ -225,8 +225,6 @@ class Duties:
         if not entry.in_use:
             if entry.state is State.ACTIVE:
                 entry.step(Signal.FREED)
-                if self.observed:
-                    self._emit(events.ConnectionReturned(now, endpoint.origin, entry.id))
             entry.idle_since = entry.checked_at = now
             entry.idle_until = now + endpoint.lesson.idle_timeout(now, self.config.idle_timeout)
             entry.usable_until = (
@@ -428,8 +426,6 @@ class Duties:
         config = self.config
         if not config.keep_alive:
             return CloseReason.KEEP_ALIVE_OFF
-        if self.phase in (Phase.DRAINING, Phase.CLOSED):
-            return CloseReason.DRAINING
         if now >= entry.expires_at:
             return CloseReason.MAX_AGE
         limit = config.max_requests_per_connection

@@ -163,7 +163,12 @@ class PoolMachine(Duties):
             reason: why it must not be used again, or None.
             succeeded: whether the endpoint did its part; None if that was not found out.
             idle_hint: seconds the server says it keeps the connection idle.
+
+        Raises:
+            RuntimeError: nobody holds an exchange of the connection.
         """
+        if not entry.in_use:
+            raise RuntimeError(f"{entry!r} was released more often than it was taken")
         endpoint = entry.endpoint
         endpoint.counters.released += 1
         entry.in_use -= 1
@@ -172,13 +177,16 @@ class PoolMachine(Duties):
                 reason = self._unfit(now, entry, idle_hint)
             if reason is not None:
                 self._retire(now, entry, reason)
-            elif self.phase is Phase.RUNNING and endpoint.upstream.queue.size:
-                entry.idle_since = now
-                self._deliver(now, endpoint.upstream.queue.pop(), entry)
             else:
-                self._settle(now, entry, idle_hint)
+                if self.observed:
+                    self._emit(events.ConnectionReturned(now, endpoint.origin, entry.id))
+                if self.phase is Phase.RUNNING and endpoint.upstream.queue.size:
+                    entry.idle_since = now
+                    self._deliver(now, endpoint.upstream.queue.pop(), entry)
+                else:
+                    self._settle(now, entry, idle_hint)
         elif entry.state is State.DRAINING and not entry.in_use:
-            self._close(now, entry, entry.close_reason or CloseReason.DRAINING)
+            self._close(now, entry, CloseReason.DRAINING)
         if succeeded:
             health = endpoint.health
             if health.exchange_failures or health.pauses:
