@@ -2,7 +2,8 @@
 
 Dials and exchanges are counted apart, for a server may accept connections and then fail every request. `threshold`
 failures in a row of either kind make the endpoint unhealthy: it is left alone for a pause that grows while it stays
-so. After the pause one dial at a time tries again; an exchange that succeeds ends the matter.
+so. After the pause one dial at a time tries again; an exchange that succeeds ends the matter, unless it is the dials
+that fail: connections made before may go on working, and must not set off a storm of dials.
 
     HEALTHY ──threshold failures──▶ PAUSED ──pause over──▶ TRYING ──exchange succeeds──▶ HEALTHY
                                       ▲                      │
@@ -67,12 +68,15 @@ class Health:
         self.dial_failures = 0
         self.last_error = None
 
-    def exchange_succeeded(self) -> bool:
+    def exchange_succeeded(self, config: PoolConfig) -> bool:
         """Returns whether the endpoint was unhealthy until now."""
-        recovered = self.pauses > 0
-        self.dial_failures = self.exchange_failures = self.pauses = 0
+        self.exchange_failures = 0
+        if not self.pauses or self.dial_failures >= config.unhealthy_threshold:
+            # Old connections may work while no new one can be made: dials are still what is wrong.
+            return False
+        self.pauses = 0
         self.paused_until = 0.0
-        return recovered
+        return True
 
     def _failed(self, now: float, config: PoolConfig, chance: float) -> bool:
         if now < self.paused_until or (self.pauses == 0 and self.failures < config.unhealthy_threshold):

@@ -260,11 +260,11 @@ class PoolMachine(Duties):
         entry.step(Signal.DIAL_FAILED)
         if paused:
             self._pause(now, endpoint)
-            if not endpoint.live:
-                # Nobody can be served before the pause is over, and then one dial tries: waiting for it would only
-                # hide the reason.
-                for unserved in list(endpoint.upstream.queue.uncovered):
-                    self._end(now, unserved, RejectReason.DIAL_FAILED, error)
+        if now < endpoint.health.paused_until and not endpoint.live and not endpoint.dials:
+            # Nobody can be served before the pause is over, and then one dial tries: waiting for it would only hide
+            # the reason.
+            for unserved in list(endpoint.upstream.queue):
+                self._end(now, unserved, RejectReason.DIAL_FAILED, error)
         self._free_slot(now, entry)
 
     def prewarm(self, now: float, endpoint: Endpoint, count: int) -> None:
@@ -408,7 +408,7 @@ class PoolMachine(Duties):
             self._schedule(endpoint, max(endpoint.last_used, now) + idle_timeout)
 
     def _recover(self, now: float, endpoint: Endpoint) -> None:
-        if endpoint.health.exchange_succeeded():
+        if endpoint.health.exchange_succeeded(self.config):
             if self.observed:
                 self._emit(events.EndpointRecovered(now, endpoint.origin))
             self._plan(now, endpoint)
