@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from enum import Enum
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from .. import _events as events
@@ -349,6 +349,9 @@ class Duties:
         if upstream.stalled_at != oldest.number:
             upstream.stalled_at = oldest.number
             heappush(self._stalled, (oldest.number, upstream))
+            if len(self._stalled) > 2 * len(self.endpoints) + 64:
+                self._stalled = [record for record in self._stalled if record[1].stalled_at == record[0]]
+                heapify(self._stalled)
 
     def _oldest_stalled(self, now: float) -> Upstream | None:
         """The upstream whose waiter has been held up longest by the total limit alone."""

@@ -79,6 +79,7 @@ class LeastLoaded:
         key = (entry.in_use, entry.exchanges, entry.id)
         self._keys[entry] = key
         heappush(self._heap, (*key, entry))
+        self._compact()
 
     def restore(self, entry: ConnectionEntry) -> None:
         """Its load is what it was."""
@@ -86,9 +87,8 @@ class LeastLoaded:
 
     def discard(self, entry: ConnectionEntry) -> None:
         """Forget it; its record in the heap dies when it surfaces, or in a clean-up."""
-        if self._keys.pop(entry, None) is not None and len(self._heap) > 2 * len(self._keys) + 64:
-            self._heap = [(*key, live) for live, key in self._keys.items()]
-            heapify(self._heap)
+        if self._keys.pop(entry, None) is not None:
+            self._compact()
 
     def choose(self) -> ConnectionEntry | None:
         """The one with the smallest load."""
@@ -98,6 +98,11 @@ class LeastLoaded:
                 return entry
             heappop(self._heap)
         return None
+
+    def _compact(self) -> None:
+        if len(self._heap) > 2 * len(self._keys) + 64:
+            self._heap = [(*key, live) for live, key in self._keys.items()]
+            heapify(self._heap)
 
     def __len__(self) -> int:
         return len(self._keys)

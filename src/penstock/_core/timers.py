@@ -40,9 +40,10 @@ class Timers:
         """Make the subject due at `at` or earlier. Returns whether it became due earlier than before."""
         if at >= subject.timer_at:
             return False
-        if subject.timer_at != INF:
-            self._bury()
+        replaced = subject.timer_at != INF
         subject.timer_at = at
+        if replaced:
+            self._bury()
         self._serial += 1
         heappush(self._heap, (at, self._serial, subject))
         return True

@@ -1,0 +1,128 @@
+"""Which of the connections with room is taken next."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.story import Story
+
+ORDERS = ["lifo", "round_robin", "least_loaded"]
+
+
+def three_idle(reuse: str) -> Story:
+    """Connections 1, 2, 3, which came back in the order 2, 3, 1."""
+    story = Story(reuse=reuse)
+    for _ in range(3):
+        story.active()
+    for at, number in ((1.0, 2), (2.0, 3), (3.0, 1)):
+        story.now = at
+        story.release(number)
+    return story
+
+
+def test_lifo_takes_the_one_that_came_back_last() -> None:
+    story = three_idle("lifo")
+
+    assert [story.ask(), story.ask(), story.ask()] == [1, 3, 2]
+
+
+def test_round_robin_takes_the_one_that_came_back_first() -> None:
+    story = three_idle("round_robin")
+
+    assert [story.ask(), story.ask(), story.ask()] == [2, 3, 1]
+
+
+def test_least_loaded_takes_the_one_with_the_fewest_exchanges() -> None:
+    story = three_idle("least_loaded")
+    assert story.ask() == 1
+    story.release(1)
+    assert story.ask() == 2
+    story.release(2)
+
+    assert [story.ask(), story.ask(), story.ask()] == [3, 1, 2]
+
+
+def test_lifo_packs_exchanges_on_one_connection() -> None:
+    story = Story(reuse="lifo")
+    story.machine.prewarm(story.now, story.endpoint(), 2)
+    story.connect(1, capacity=2)
+    story.connect(2, capacity=2)
+
+    assert [story.ask() for _ in range(5)] == [2, 2, 1, 1, None]
+
+
+@pytest.mark.parametrize("reuse", ["round_robin", "least_loaded"])
+def test_the_others_spread_exchanges(reuse: str) -> None:
+    story = Story(reuse=reuse)
+    story.machine.prewarm(story.now, story.endpoint(), 2)
+    story.connect(1, capacity=2)
+    story.connect(2, capacity=2)
+
+    assert [story.ask() for _ in range(5)] == [1, 2, 1, 2, None]
+
+
+@pytest.mark.parametrize(("reuse", "expected"), [("lifo", [3, 2, 1]), ("round_robin", [1, 2, 3])])
+def test_a_probe_makes_no_connection_look_newer(reuse: str, expected: list[int]) -> None:
+    story = Story(reuse=reuse, health_check_interval=10.0)
+    for _ in range(3):
+        story.active()
+    for number, at in ((1, 0.0), (2, 5.0), (3, 6.0)):
+        story.now = at
+        story.release(number)
+    story.wake(10.0)
+    assert story.told() == ["probe 1"]
+
+    story.probed(1)
+
+    assert [story.ask(), story.ask(), story.ask()] == expected
+
+
+def test_least_loaded_keeps_its_place_over_a_probe() -> None:
+    story = Story(reuse="least_loaded", health_check_interval=10.0)
+    story.idle()
+    story.wake(10.0)
+    story.probed(1)
+
+    assert story.ask() == 1
+
+
+@pytest.mark.parametrize("reuse", ORDERS)
+def test_what_is_unfit_is_passed_over_and_closed(reuse: str) -> None:
+    story = Story(reuse=reuse, idle_timeout=10.0)
+    for _ in range(3):
+        story.active()
+    for number, at in ((1, 0.0), (2, 1.0), (3, 8.0)):
+        story.now = at
+        story.release(number)
+    story.now = 11.0
+
+    assert story.ask() == 3
+
+    closed = {"lifo": [], "round_robin": [1, 2], "least_loaded": [1, 2]}[reuse]
+    assert story.told() == [f"close {number}: idle_expired" for number in closed]
+
+
+@pytest.mark.parametrize("capacity", [1, 3])
+def test_least_loaded_forgets_old_loads(capacity: int) -> None:
+    story = Story(reuse="least_loaded")
+    number = story.active(capacity=capacity)
+    for _ in range(1000):
+        story.release(number)
+        assert story.ask() == number
+
+    assert len(story.endpoint().ready) == (capacity > 1)
+    assert len(story.endpoint().ready._heap) < 100
+
+
+def test_least_loaded_clears_up_when_connections_leave() -> None:
+    story = Story(reuse="least_loaded", max_connections=200, max_connections_per_host=200, max_dials_per_host=200)
+    for _ in range(200):
+        story.active()
+    for number in range(1, 201):
+        story.release(number)
+    for number in range(1, 200):
+        story.lost(number)
+
+    assert list(story.endpoint().ready) == [story.entries[200]]
+    assert len(story.endpoint().ready._heap) < 100
+    assert story.ask() == 200
