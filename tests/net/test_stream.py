@@ -13,7 +13,7 @@ from penstock._config import Timeouts
 from penstock._errors import ReadError, WriteError, WriteTimeout
 from penstock._events import CloseReason
 from penstock._net.stream import SocketStream, look, send_all
-from penstock._net.timer import PhaseTimer
+from penstock._net.timer import PhaseTimer, Watchdog
 
 Pair = tuple[SocketStream, socket.socket]
 LARGE = bytes(8 << 20)
@@ -69,9 +69,19 @@ async def test_a_write_that_takes_too_long_is_a_write_timeout(
     pair: Pair, autojump_clock: trio.testing.MockClock
 ) -> None:
     stream, _ = pair
-    with pytest.raises(WriteTimeout), PhaseTimer(Timeouts(write=3)) as timer:
-        await send_all(stream, LARGE, timer)
-    assert trio.current_time() == 3
+
+    class Guarded:
+        def interrupt(self) -> None:
+            stream.close()
+
+    watchdog = Watchdog()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watchdog.run)
+        with pytest.raises(WriteTimeout), PhaseTimer(Timeouts(write=3)) as timer:
+            timer.guard(Guarded(), watchdog)
+            await send_all(stream, LARGE, timer)
+        assert trio.current_time() == 3
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_cancelled_write_leaves_the_stream_broken_for_writing_only(

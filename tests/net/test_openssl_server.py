@@ -1,0 +1,81 @@
+"""What only another implementation's server does: renegotiation (TLS 1.2) and key updates (TLS 1.3)."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+
+from penstock._errors import ReadError
+from penstock._net.stream import ByteStream, look, send_all
+from penstock._net.tls import TLSProfile, TLSStream, start_tls
+from penstock._tls_config import TLSConfig
+from tests.support import forge
+from tests.support.openssl_server import OpenSSLServer, needs_openssl, serve_openssl
+
+Connect = Callable[[int], Awaitable[ByteStream]]
+pytestmark = needs_openssl
+
+
+async def receive_line(stream: TLSStream) -> bytes:
+    line = b""
+    with trio.fail_after(10):
+        while not line.endswith(b"\n"):
+            data = stream.try_receive(100)
+            if data is None:
+                await stream.wait_readable()
+            else:
+                assert data
+                line += data
+    return line
+
+
+async def open_tls_1_2(connect: Connect, server: OpenSSLServer, *, renegotiation: bool) -> TLSStream:
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    forge.root().configure_trust(trust)
+    trust.options |= ssl.OP_NO_RENEGOTIATION
+    profile = TLSProfile(TLSConfig(trust=trust, minimum_version="TLSv1.2"))
+    if renegotiation:
+        trust.options &= ~ssl.OP_NO_RENEGOTIATION
+    return await start_tls(await connect(server.port), profile, host=forge.HOST, port=server.port)
+
+
+async def test_renegotiation_is_refused(connect: Connect) -> None:
+    with serve_openssl(forge.leaf(), "-tls1_2") as server:
+        stream = await open_tls_1_2(connect, server, renegotiation=False)
+        server.type(b"before")
+        assert await receive_line(stream) == b"before\n"
+        server.type(b"r")
+        with pytest.raises(ReadError, match="ALERT_HANDSHAKE_FAILURE"):
+            await receive_line(stream)
+        stream.close()
+
+
+async def test_without_the_refusal_the_same_server_would_renegotiate(connect: Connect) -> None:
+    with serve_openssl(forge.leaf(), "-tls1_2") as server:
+        stream = await open_tls_1_2(connect, server, renegotiation=True)
+        server.type(b"r")
+        # The server takes what it reads at once as one line: the next must wait until this one has worked.
+        await stream.wait_readable()
+        server.type(b"after")
+        assert await receive_line(stream) == b"after\n"
+        stream.close()
+
+
+async def test_a_key_update_is_answered_and_data_goes_on(connect: Connect) -> None:
+    with serve_openssl(forge.leaf(), "-tls1_3", "-num_tickets", "0") as server:
+        profile = TLSProfile(TLSConfig(trust=forge.root_file()))
+        stream = await start_tls(await connect(server.port), profile, host=forge.HOST, port=server.port)
+        for number in range(3):
+            server.type(b"K")
+            await stream.wait_readable()
+            assert look(stream) is None
+            await send_all(stream, b"ping\n")
+            server.type(b"line %d" % number)
+            assert await receive_line(stream) == b"line %d\n" % number
+        server.type(b"Q")
+        assert server.process.stdout is not None
+        assert server.process.stdout.read().count(b"ping") == 3
+        stream.close()
