@@ -13,10 +13,10 @@ import trio.testing
 from penstock._config import Timeouts
 from penstock._errors import (
     LocalProtocolError,
-    TimeoutException,
     ReadError,
     ReadTimeout,
     RemoteProtocolError,
+    TimeoutException,
     WriteError,
     WriteTimeout,
 )
@@ -189,7 +189,7 @@ WANTED = b"onetwo" + b"x" * 100_000
     ("make", "is_chunked"),
     [
         (lambda: WANTED, False),
-        (lambda: WANTED.decode(), False),
+        (WANTED.decode, False),
         (lambda: bytearray(WANTED), False),
         (lambda: memoryview(WANTED), False),
         (lambda: io.BytesIO(WANTED), False),

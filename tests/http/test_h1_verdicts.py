@@ -299,7 +299,7 @@ async def test_a_fold_becomes_one_space() -> None:
 async def test_trailers_are_kept_apart() -> None:
     verdict = await judge([chunked(b"5\r\nhello\r\n0\r\nContent-Length: 99\r\nX-Sum: 1\r\n\r\n")])
 
-    assert [(b"content-length", b"99"), (b"x-sum", b"1")] == verdict.trailers
+    assert verdict.trailers == [(b"content-length", b"99"), (b"x-sum", b"1")]
     assert b"x-sum" not in dict(verdict.headers)
 
 
