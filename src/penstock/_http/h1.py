@@ -12,6 +12,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -118,7 +119,7 @@ class HTTP1Exchange:
         self._connection = connection
         self._stream = connection.stream
         self._parser: ResponseParser | None = None
-        self._ready: list[bytes] | None = None
+        self._ready: deque[bytes] | None = None
         self._broken: WriteError | None = None
         self._unsent = True
         self._beside: trio.CancelScope | None = None
@@ -234,19 +235,24 @@ class HTTP1Exchange:
 
         Beyond the bound the answer is left where it is, and the write limit decides if nothing moves any more.
         """
-        self._ready = []
+        pieces: deque[bytes] = deque()
         kept = 0
-        with trio.CancelScope() as upload.reading_ahead:
-            while kept < _READ_AHEAD:
-                piece = self.try_receive()
-                if piece is None:
-                    await self._stream.wait_readable()
-                elif piece:
-                    self._ready.append(piece)
-                    kept += len(piece)
-                else:
-                    return
-            await trio.sleep_forever()
+        # Empty, not None: the exchange does not end before somebody has taken what is kept.
+        self._ready = deque()
+        try:
+            with trio.CancelScope() as upload.reading_ahead:
+                while kept < _READ_AHEAD:
+                    piece = self.try_receive()
+                    if piece is None:
+                        await self._stream.wait_readable()
+                    elif piece:
+                        pieces.append(piece)
+                        kept += len(piece)
+                    else:
+                        break
+                await trio.sleep_forever()
+        finally:
+            self._ready = pieces or None
 
     async def receive(self, timer: PhaseTimer) -> bytes:
         """The next piece of the body; see `Exchange.receive`."""
@@ -269,14 +275,14 @@ class HTTP1Exchange:
     def try_receive(self) -> bytes | None:
         """The next piece of the body without waiting; see `Exchange.try_receive`."""
         if self._ready:
-            return self._ready.pop(0)
+            return self._take_kept(self._ready)
         parser = self._parser
         if parser is None or (self.outcome is not None and not parser.ended):
             raise self._explain_end()
         try:
             while True:
                 piece = parser.next_piece()
-                if parser.ended and self.outcome is None:
+                if parser.ended and self.outcome is None and self._ready is None:
                     self._end(parser)
                 if piece is not None:
                     return piece
@@ -292,6 +298,16 @@ class HTTP1Exchange:
             if self._broken is not None and isinstance(error, TransportError):
                 raise self._broken from error
             raise
+
+    def _take_kept(self, kept: deque[bytes]) -> bytes:
+        """The next piece that was read ahead; the exchange ends with the last one, if the message did."""
+        piece = kept.popleft()
+        if not kept:
+            self._ready = None
+            parser = self._parser
+            if parser is not None and parser.ended and self.outcome is None:
+                self._end(parser)
+        return piece
 
     def abandon(self, reason: CloseReason) -> None:
         """End an exchange that runs; its connection must be closed."""

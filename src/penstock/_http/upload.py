@@ -65,12 +65,11 @@ class Upload:
             self.sent = "fully"
         except WriteError as error:
             self.broken = error
-        except trio.Cancelled:
-            # Either the reader has its answer, or it is being cancelled as well and says so.
-            return
         except BaseException as error:  # noqa: BLE001 (raised by the exchange, outside the nursery)
-            self.failure = error
-            reader.cancel()
+            self.failure = _without_cancellation(error)
+            # Else the reader has its answer, or it is being cancelled as well and says so.
+            if self.failure is not None:
+                reader.cancel()
             return
         self._timer.first_byte()
         if self.reading_ahead is not None:
@@ -128,3 +127,10 @@ class Upload:
     def _mismatch(self, word: str) -> LocalProtocolError:
         length = self._request.content_length
         return LocalProtocolError(f"the request body has {word} than the {length} bytes announced", phase="write")
+
+
+def _without_cancellation(error: BaseException) -> BaseException | None:
+    """What is left of an error besides cancellations, which come in a group out of a body with tasks of its own."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1]
+    return None if isinstance(error, trio.Cancelled) else error
