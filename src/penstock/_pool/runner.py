@@ -324,9 +324,10 @@ class Runner:
             entry.handle = scope
             try:
                 connection = await self._connector.connect(entry.endpoint.route)
-            except PenstockError as failure:
+            except Exception as failure:  # noqa: BLE001 - whatever it is, somebody waits to be told
                 error = failure
-            except trio.Cancelled:
+            except BaseException:
+                # A cancellation; out of a race of addresses it comes as a group.
                 self._dial_ended(entry, None, self._why_cancelled(entry, timeout))
                 raise
         if connection is not None or error is not None:
