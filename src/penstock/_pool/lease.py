@@ -118,6 +118,7 @@ class Lease:
         else:
             self._entry = None
             self._runner.drain_later(entry, exchange)
+        self._exchange = None
 
     def discard(self, reason: CloseReason = CloseReason.DISCARDED) -> None:
         """Give the lease up and close its connection; never waits, may be repeated."""
@@ -126,6 +127,7 @@ class Lease:
                 self._exchange = self._entry.handle.open_exchange()
             self._exchange.abandon(reason)
             self._finish()
+            self._exchange = None
 
     # ---- for the floor above -------------------------------------------------------------------------------------
 
@@ -151,9 +153,8 @@ class Lease:
         """Return the next piece of the body, b"" at its end; on any exception the connection has been given back."""
         exchange = self._exchange
         if exchange is None:
-            raise StreamClosed("no request was sent on this lease")
-        if self._entry is None and exchange.outcome is None:
-            raise StreamClosed("the lease was given up before the body was read to its end")
+            why = "no request was sent on it" if self.head is None else "it was given up before the body was read"
+            raise StreamClosed(f"there is nothing to read from this lease: {why}")
         timer.guard(exchange, self._runner.watchdog)
         try:
             data = await exchange.receive(timer)
