@@ -69,7 +69,7 @@ PARTS = st.sampled_from(
             b"\0",
         ),
         *("\u00e9\u2028".encode(), b"\xc3", b"\xff", b"data: a\n\n", b"data\n", b": comment\n", b"retry: 10\n"),
-        *(b"\x0c", b"\x85", b"7", b"x"),
+        *(b"\xef\xbb\xbf", b"\x0c", b"\x85", b"7", b"x"),
     ]
 )
 
