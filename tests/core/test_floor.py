@@ -318,3 +318,23 @@ def test_a_prewarm_where_nothing_more_may_be_idle_is_over_at_once() -> None:
 
     assert story.told() == []
     assert endpoint.target == 0
+
+
+def test_a_floor_does_not_wait_for_exchanges_that_may_take_long() -> None:
+    story = Story(min_idle=1)
+    story.endpoint(declared=True)
+    story.told()
+    story.connect(1)
+    assert story.ask() == 1
+
+    story.machine.renew(story.now)
+
+    assert story.told() == ["dial 2"]
+    assert story.states() == {1: "DRAINING", 2: "DIALING"}
+
+
+def test_an_endpoint_is_in_use_even_if_nobody_could_wait() -> None:
+    story = Story(min_idle=1, max_waiters=0)
+    story.ask()
+
+    assert story.told() == ["fail 1: pool_full", "dial 1"]

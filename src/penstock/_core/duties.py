@@ -104,14 +104,15 @@ class Duties:
     # ---- waiters -----------------------------------------------------------------------------------------------------
 
     def _enqueue(self, now: float, waiter: Waiter, *, again: bool) -> None:
+        endpoint = waiter.endpoint
         if self.phase in (Phase.DRAINING, Phase.CLOSED):
             self._reject(now, waiter, RejectReason.POOL_CLOSED)
-        elif waiter.deadline <= now:
+            return
+        if waiter.deadline <= now:
             self._reject(now, waiter, RejectReason.POOL_TIMEOUT)
         elif self.waiting >= self.config.max_waiters and not again:
             self._reject(now, waiter, RejectReason.POOL_FULL)
         else:
-            endpoint = waiter.endpoint
             waiter.state = WaiterState.QUEUED
             if again and not waiter.fresh:
                 endpoint.upstream.queue.push_front(waiter)
@@ -123,7 +124,7 @@ class Duties:
                 self._schedule(waiter, waiter.deadline)
             if self.observed:
                 self._emit(events.WaiterQueued(now, endpoint.origin, waiter.number))
-            self._plan(now, endpoint)
+        self._plan(now, endpoint)
 
     def _end(self, now: float, waiter: Waiter, reason: RejectReason, cause: BaseException | None) -> None:
         """A queued waiter leaves without a connection; its dial goes to the next one."""
@@ -398,9 +399,12 @@ class Duties:
     def _retire(self, now: float, entry: ConnectionEntry, reason: CloseReason) -> None:
         """No new exchange on this connection; it is closed now, or when its last exchange ends."""
         if entry.in_use:
+            endpoint = entry.endpoint
             entry.step(Signal.LATCH)
             entry.close_reason = reason
-            entry.endpoint.ready.discard(entry)
+            endpoint.ready.discard(entry)
+            if endpoint.min_idle or endpoint.target:
+                self._keep_floor(now, endpoint)
         else:
             self._close(now, entry, reason)
 

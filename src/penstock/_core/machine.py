@@ -109,6 +109,7 @@ class PoolMachine(Duties):
         endpoint = waiter.endpoint
         endpoint.counters.acquires += 1
         self._waiter_number = waiter.number = self._waiter_number + 1
+        endpoint.last_used = max(endpoint.last_used, now)
         self._close_idle(now, endpoint, CloseReason.SUSPECT)
         self._enqueue(now, waiter, again=True)
 
@@ -260,7 +261,7 @@ class PoolMachine(Duties):
         entry.step(Signal.DIAL_FAILED)
         if paused:
             self._pause(now, endpoint)
-        if now < endpoint.health.paused_until and not endpoint.live and not endpoint.dials:
+        if not local and now < endpoint.health.paused_until and not endpoint.live and not endpoint.dials:
             # Nobody can be served before the pause is over, and then one dial tries: waiting for it would only hide
             # the reason.
             for unserved in list(endpoint.upstream.queue):

@@ -11,6 +11,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from .connection import State
+
 if TYPE_CHECKING:
     from .endpoint import Endpoint
 
@@ -38,6 +40,9 @@ def hindrance(endpoint: Endpoint, now: float, *, max_dials: int, total_free: int
 
 
 def floor_deficit(endpoint: Endpoint, now: float, idle_timeout: float) -> int:
-    """Connections missing from the floor, or from what a prewarm asked for; dials in flight count as there."""
+    """Connections missing from the floor, or from what a prewarm asked for.
+
+    Dials in flight count as there; so do connections that are being closed, until their slots are free.
+    """
     wanted = max(endpoint.floor(now, idle_timeout), endpoint.target)
-    return wanted - endpoint.live - len(endpoint.dials) if wanted else 0
+    return wanted - endpoint.live - len(endpoint.dials) - endpoint.states[State.CLOSING] if wanted else 0

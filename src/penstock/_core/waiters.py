@@ -101,7 +101,7 @@ class WaitQueue:
         size: waiters that any connection with room serves.
         fresh: waiters that only a new connection serves, in order of arrival; they have had their turn before.
         uncovered: waiters of both kinds that no dial runs for, the oldest first.
-        spare: dials that run for nobody, the oldest first; empty while somebody is uncovered.
+        spare: dials that run for nobody, the one spare for longest first; empty while somebody is uncovered.
     """
 
     __slots__ = ("_classes", "_priorities", "fresh", "size", "spare", "uncovered")
