@@ -6,7 +6,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock._core.pins import certificate_pin, chain_pins, pins_for, subject_public_key_info
 from tests.support import forge
@@ -95,7 +96,7 @@ def test_where_cryptography_reads_a_changed_certificate_both_find_the_same_key(
             .public_key()
             .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         )
-    except Exception:  # noqa: BLE001 - whatever it says, it does not read it
+    except Exception:
         return
     assert found == expected
 
@@ -104,3 +105,30 @@ def test_where_cryptography_reads_a_changed_certificate_both_find_the_same_key(
 def test_noise_is_refused_and_nothing_else_happens(noise: bytes) -> None:
     with pytest.raises(ValueError, match=r"byte|tag|length|element"):
         subject_public_key_info(noise)
+
+
+def element(tag: int, *content: bytes) -> bytes:
+    joined = b"".join(content)
+    return bytes((tag, len(joined))) + joined
+
+
+KEY = element(0x30, element(0x30, b"\x06\x01\x2a"), element(0x03, b"\x00key"))
+BEFORE_KEY = (element(0x02, b"\x01"), *[element(0x30)] * 4)
+SIGNATURE = (element(0x30), element(0x03, b"\x00"))
+
+
+def test_a_version_1_certificate_has_no_version_field() -> None:
+    assert subject_public_key_info(element(0x30, element(0x30, *BEFORE_KEY, KEY), *SIGNATURE)) == KEY
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (element(0x30, element(0x30, *BEFORE_KEY, KEY), *SIGNATURE, element(0x30)), "follow the signature"),
+        (element(0x30, element(0x30, *BEFORE_KEY, element(0x30, KEY[2:], b"\x05\0")), *SIGNATURE), "follow the public"),
+        (element(0x30, element(0x30, *BEFORE_KEY), KEY, *SIGNATURE), "no element with tag"),
+    ],
+)
+def test_what_is_not_outlined_like_a_certificate_is_refused(broken: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        subject_public_key_info(broken)

@@ -107,6 +107,45 @@ async def test_a_refused_connection(listener: socket.socket) -> None:
     assert not is_resource_exhaustion(caught.value)
 
 
+async def test_a_connect_that_is_refused_later(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(socket.socket):
+        def connect(self, address: object) -> None:
+            super().connect(address)  # type: ignore[arg-type]
+            raise BlockingIOError
+
+        def getsockopt(self, *args: int) -> int:  # type: ignore[override]
+            return errno.EHOSTUNREACH
+
+    monkeypatch.setattr(socket, "socket", Late)
+    with pytest.raises(ConnectError, match="No route to host") as caught:
+        await SocketNetwork().connect(address_of(listener), options=OPTIONS)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.__cause__.errno == errno.EHOSTUNREACH
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse when the queue is full")
+async def test_a_cancelled_connect_leaves_nothing_open(autojump_clock: trio.testing.MockClock) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+        # The queue is full after this, and further attempts are not answered.
+        stack.enter_context(socket.create_connection(listener.getsockname()))
+        with trio.move_on_after(1) as scope:
+            await SocketNetwork().connect(address_of(listener), options=OPTIONS)
+        assert scope.cancelled_caught
+
+
+async def test_a_socket_that_reached_itself_reached_nobody(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from penstock._net import network as module
+
+    address = address_of(listener)
+    listener.close()
+    # What the kernel may choose by chance among the ephemeral ports.
+    monkeypatch.setattr(module, "_set_options", lambda sock, options: sock.bind(address.sockaddr))
+    with pytest.raises(ConnectError, match="refused"):
+        await SocketNetwork().connect(address, options=OPTIONS)
+
+
 @pytest.mark.parametrize(
     "abstract", [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="Linux only"))]
 )
@@ -177,10 +216,26 @@ async def test_without_descriptors_no_name_is_called_unknown() -> None:
 
 
 async def test_without_descriptors_a_connect_is_not_the_endpoints_fault(listener: socket.socket) -> None:
-    with no_descriptors(), pytest.raises(ConnectError) as caught:
-        await SocketNetwork().connect(address_of(listener), options=OPTIONS)
-    assert isinstance(caught.value.__cause__, OSError)
-    assert caught.value.__cause__.errno == errno.EMFILE
+    network = SocketNetwork()
+    for connect in (
+        lambda: network.connect(address_of(listener), options=OPTIONS),
+        lambda: network.connect_unix("/run/penstock-nobody"),
+    ):
+        with no_descriptors(), pytest.raises(ConnectError) as caught:
+            await connect()
+        assert isinstance(caught.value.__cause__, OSError)
+        assert caught.value.__cause__.errno == errno.EMFILE
+        assert is_resource_exhaustion(caught.value)
+
+
+async def test_a_look_up_without_memory_is_not_the_names_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(ConnectError, match=r"cannot look up api\.example") as caught:
+        await SocketNetwork().resolve("api.example", 80)
+    assert not isinstance(caught.value, NameResolutionError)
     assert is_resource_exhaustion(caught.value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import trio
@@ -17,6 +18,20 @@ from tests.support.openssl_server import OpenSSLServer, needs_openssl, serve_ope
 
 Connect = Callable[[int], Awaitable[ByteStream]]
 pytestmark = needs_openssl
+
+
+class Dam:
+    """Lets nothing out while it is shut."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self.shut = False
+
+    def try_send(self, data: bytes | memoryview) -> int:
+        return 0 if self.shut else self._stream.try_send(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 async def receive_line(stream: TLSStream) -> bytes:
@@ -48,6 +63,25 @@ async def test_renegotiation_is_refused(connect: Connect) -> None:
         server.type(b"before")
         assert await receive_line(stream) == b"before\n"
         server.type(b"r")
+        with pytest.raises(ReadError, match="ALERT_HANDSHAKE_FAILURE"):
+            await receive_line(stream)
+        stream.close()
+
+
+async def test_a_refusal_that_got_stuck_leaves_with_the_next_write(connect: Connect) -> None:
+    with serve_openssl(forge.leaf(), "-tls1_2") as server:
+        dam: Any = Dam(await connect(server.port))
+        profile = TLSProfile(TLSConfig(trust=forge.root_file(), minimum_version="TLSv1.2"))
+        stream = await start_tls(dam, profile, host=forge.HOST, port=server.port)
+        server.type(b"before")
+        assert await receive_line(stream) == b"before\n"
+        server.type(b"r")
+        await stream.wait_readable()
+        dam.shut = True
+        assert look(stream) is None
+        assert stream.try_send(b"ping") == 0
+        dam.shut = False
+        await send_all(stream, b"ping")
         with pytest.raises(ReadError, match="ALERT_HANDSHAKE_FAILURE"):
             await receive_line(stream)
         stream.close()

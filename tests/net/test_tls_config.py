@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
+from penstock._errors import TLSError
 from penstock._net.tls import TLSProfile
 from penstock._tls_config import TLSConfig
 from tests.support import forge
@@ -152,3 +153,41 @@ def test_a_context_refuses_renegotiation_and_common_names() -> None:
 @pytest.mark.parametrize("trust", ["certifi", "system"])
 def test_the_public_authorities_can_be_loaded(trust: str) -> None:
     assert TLSProfile(TLSConfig(trust=trust)).context.verify_mode == ssl.CERT_REQUIRED
+
+
+def test_a_folder_of_certificates_can_be_trusted(tmp_path: Path) -> None:
+    assert TLSProfile(TLSConfig(trust=tmp_path)).context.verify_mode == ssl.CERT_REQUIRED
+
+
+def encrypted(tmp_path: Path) -> tuple[Path, Path]:
+    from cryptography.hazmat.primitives import serialization
+
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    forge.leaf().cert_chain_pems[0].write_to_path(cert)
+    plain = serialization.load_pem_private_key(forge.leaf().private_key_pem.bytes(), None)
+    key.write_bytes(
+        plain.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"hunter2"),
+        )
+    )
+    return cert, key
+
+
+def test_an_encrypted_key_needs_its_password_and_nobody_is_asked(tmp_path: Path) -> None:
+    cert, key = encrypted(tmp_path)
+    settings = {"trust": forge.root_file()}
+    assert TLSProfile(TLSConfig(**settings, client_cert=(cert, key, "hunter2"))).context
+    with pytest.raises(TLSError, match="the key is encrypted and there is no password"):
+        _ = TLSProfile(TLSConfig(**settings, client_cert=(cert, key))).context
+    with pytest.raises(TLSError, match=r"'cert\.pem' cannot be loaded"):
+        _ = TLSProfile(TLSConfig(**settings, client_cert=(cert, key, "wrong"))).context
+
+
+def test_contexts_are_not_kept_without_end(tmp_path: Path) -> None:
+    from penstock._net import tls_profile
+
+    for number in range(tls_profile._MAX_CONTEXTS + 5):
+        _ = TLSProfile(TLSConfig(trust=forge.root_file(), keylog_file=str(tmp_path / str(number)))).context
+    assert len(tls_profile._contexts) == tls_profile._MAX_CONTEXTS

@@ -63,6 +63,12 @@ async def test_every_byte_arrives_once(segment: int, max_bytes: int) -> None:
     assert stream.try_receive(max_bytes) is None
 
 
+async def test_the_stream_below_is_known() -> None:
+    stream, peer = await shake()
+    assert stream.transport is peer
+    assert stream.fileno() == -1
+
+
 async def test_several_records_that_came_at_once_are_one_read() -> None:
     stream, peer = await shake(tickets=0)
     for _ in range(10):
