@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import sys
 import zlib
 from typing import TYPE_CHECKING
 
@@ -226,5 +227,15 @@ def test_a_brotli_that_cannot_bound_its_output_is_not_offered(monkeypatch: pytes
         assert b"br" not in accept_encoding()
         with pytest.raises(DecodingError):
             make_decoder([(b"content-encoding", b"br")])
+    finally:
+        accept_encoding.cache_clear()
+
+
+def test_a_package_that_is_not_there_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "brotli", None)
+    monkeypatch.setattr(coding, "find_spec", lambda name: None)
+    accept_encoding.cache_clear()
+    try:
+        assert accept_encoding() == b"gzip, deflate"
     finally:
         accept_encoding.cache_clear()

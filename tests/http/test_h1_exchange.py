@@ -120,6 +120,15 @@ async def test_a_connection_takes_no_second_exchange_while_one_runs_or_after_a_b
         connection.open_exchange()
 
 
+async def test_a_closed_connection_has_closed_its_stream() -> None:
+    stream = MemoryStream()
+    connection = HTTP1Connection(stream)
+    connection.close()
+    connection.close()
+
+    assert stream.is_closed
+
+
 async def test_an_exchange_carries_one_request() -> None:
     exchange, _, _ = await ask(HTTP1Connection(MemoryStream(HELLO)))
     with pytest.raises(LocalProtocolError):
@@ -320,6 +329,45 @@ async def test_a_replayable_body_is_sent_twice_the_same(content: object) -> None
 
     assert wire.body.is_replayable
     assert sent[0] == sent[1]
+
+
+async def test_a_one_shot_async_body_is_not_sent_twice() -> None:
+    wire = request("POST", content=up())
+    await HTTP1Connection(MemoryStream(REFUSAL)).open_exchange().send(wire, timer())
+    with pytest.raises(LocalProtocolError, match="was read before"):
+        await HTTP1Connection(MemoryStream(REFUSAL)).open_exchange().send(wire, timer())
+
+
+async def test_an_upload_that_never_waits_does_not_starve_other_tasks() -> None:
+    stream = MemoryStream()
+    peer = H11Peer(stream)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        nursery.start_soon(peer.serve, 1)
+        await ask(HTTP1Connection(stream), method="POST", content=[b"x"] * 200)
+        assert turns >= 10
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_body_with_tasks_of_its_own_can_be_stopped() -> None:
+    async def grouped() -> AsyncIterator[bytes]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.sleep_forever()
+        yield b""
+
+    exchange = HTTP1Connection(MemoryStream(REFUSAL)).open_exchange()
+    head = await exchange.send(request("POST", content=grouped()), timer())
+
+    assert head.status == 413
 
 
 # Early answers and broken writes
@@ -536,14 +584,16 @@ async def test_drain_reads_a_small_rest_and_gives_up_on_a_large_one(
     assert (exchange.outcome.close is None) is wanted
 
 
-async def test_drain_waits_for_the_rest() -> None:
+@pytest.mark.parametrize("with_timer", [True, False])
+async def test_drain_waits_for_the_rest(with_timer: bool) -> None:
+    limits = timer() if with_timer else None
     stream = MemoryStream(HELLO[:-2])
     exchange = HTTP1Connection(stream).open_exchange()
     await exchange.send(request(), timer())
     results = []
 
     async def drain() -> None:
-        results.append(await exchange.drain(None))
+        results.append(await exchange.drain(limits))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(drain)
@@ -563,13 +613,14 @@ async def test_a_cancelled_drain_closes() -> None:
     assert exchange.outcome.close is CloseReason.CANCELLED_MID_EXCHANGE
 
 
-async def test_a_drain_after_the_connection_broke_says_so() -> None:
+@pytest.mark.parametrize("first", ["try_drain", "drain"])
+async def test_a_drain_after_the_connection_broke_says_so(first: str) -> None:
     stream = MemoryStream(HELLO[:-2])
     exchange = HTTP1Connection(stream).open_exchange()
     await exchange.send(request(), timer())
     stream.reset()
 
-    assert await exchange.drain(timer()) is False
+    assert (exchange.try_drain() if first == "try_drain" else await exchange.drain(timer())) is False
     assert exchange.try_drain() is False
 
 

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from penstock._errors import LocalProtocolError
+from penstock._http import fields
 from penstock._http.body import make_body
 from penstock._http.request import WireRequest, build_request, encode_head
 from penstock._types import Origin
@@ -231,6 +232,17 @@ def test_a_caller_may_ask_to_close(value: str, wants_close: bool) -> None:
 
     assert request.wants_close is wants_close
     assert (b"connection", value.encode()) in sent(request).headers
+
+
+def test_trailers_may_be_asked_for() -> None:
+    assert (b"te", b"trailers") in sent(build(headers=[("TE", "trailers")])).headers
+
+
+def test_made_up_names_and_methods_are_not_kept_for_ever() -> None:
+    for number in range(3000):
+        build(headers=[(f"x-{number}", "y")])
+
+    assert len(fields._NAMES) <= fields._NAMES_KEPT
 
 
 def test_a_name_that_was_refused_once_is_refused_again() -> None:

@@ -238,16 +238,13 @@ class ResponseParser:
     # The body
 
     def feed(self, data: bytes) -> None:
-        """Take bytes of the body. After the message ended, any byte makes the connection unusable."""
+        """Take bytes of the body; never called once it has ended."""
         self._body_fed += len(data)
-        if self.ended:
-            self.close = CloseReason.UNSOLICITED_DATA
+        self._last = data
+        if self._framing == "chunked":
+            self._h11.receive_data(data)
         else:
-            self._last = data
-            if self._framing == "chunked":
-                self._h11.receive_data(data)
-            else:
-                self._unread = self._unread + data if self._unread else data
+            self._unread = self._unread + data if self._unread else data
 
     def next_piece(self) -> bytes | None:
         """The next piece of the body; b"" once it has ended, None if more bytes are needed.
