@@ -140,6 +140,17 @@ async def test_data_counts_as_taken_only_when_its_record_has_left() -> None:
     assert peer.received == b"request"
 
 
+async def test_what_does_not_count_as_taken_the_peer_cannot_have_read() -> None:
+    for window in range(0, 70_000, 997):
+        stream, peer = await shake()
+        peer.window = window
+        rest, taken = memoryview(LARGE)[:60_000], 0
+        while rest and (step := stream.try_send(rest)):
+            taken += step
+            rest = rest[step:]
+        assert taken == len(peer.received)
+
+
 async def test_a_cancelled_write_is_never_continued(autojump_clock: MockClock) -> None:
     stream, peer = await shake()
     peer.window = 10

@@ -9,13 +9,15 @@ import pytest
 import trio
 import trio.testing
 
+from penstock._net.network import SocketNetwork
 from penstock._net.stream import SocketStream
 from penstock._net.watcher import SelectorWatcher
 
 
 @pytest.fixture
 def watcher() -> Iterator[SelectorWatcher]:
-    watcher = SelectorWatcher()
+    watcher = SocketNetwork().watcher()
+    assert isinstance(watcher, SelectorWatcher)
     yield watcher
     watcher.close()
 

@@ -4,7 +4,8 @@ OpenSSL gets its ciphertext from one memory BIO and leaves it in another; the tr
 socket or a tunnel. Three rules of this file:
 
 * A record that was encrypted is owed to the peer. Its plaintext counts as taken only when its last byte has left, so
-  the caller keeps coming back with the same data until then (as OpenSSL asks of its own callers).
+  the caller keeps coming back with the same data until then (as OpenSSL asks of its own callers). Only one record is
+  owed at a time: what does not count as taken, the peer cannot have read, for it cannot decrypt half a record.
 * The end of the transport is not the end of the data: only close_notify is (RFC 8446 §6.1). OpenSSL is never told of an
   end of file, so no option of a caller's context can blur the difference.
 * Records without application data (session tickets, key updates) are consumed in passing, within bounds.
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 RECEIVE_SIZE = 65536
 #: Plaintext in one record (RFC 8446 §5.1).
 RECORD_SIZE = 16384
-#: Plaintext encrypted for one send.
-SEND_SIZE = 4 * RECORD_SIZE
 
 #: What may arrive between two pieces of application data: room for many tickets, not for a flood.
 QUIET_BYTES = 65536
@@ -227,19 +226,13 @@ class TLSStream:
         if not size:
             return 0
         try:
-            taken = self._tls.write(data) if size <= RECORD_SIZE else self._encrypt(memoryview(data)[:SEND_SIZE])
+            taken = self._tls.write(data if size <= RECORD_SIZE else memoryview(data)[:RECORD_SIZE])
         except ssl.SSLError as error:
             raise WriteError(f"TLS failed: {error.reason or error}", phase="write") from error
         if self._flush():
             return taken
         self._owed = taken
         return 0
-
-    def _encrypt(self, data: memoryview) -> int:
-        taken = 0
-        while taken < len(data):
-            taken += self._tls.write(data[taken : taken + RECORD_SIZE])
-        return taken
 
     def _flush(self) -> bool:
         """Pass ciphertext on; whether all of it has left."""
