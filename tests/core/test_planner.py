@@ -119,3 +119,32 @@ def test_a_suspended_pool_closes_nothing_to_make_room() -> None:
 
     story.machine.resume(story.now)
     assert story.told() == ["close 1: stalled_group"]
+
+
+def test_an_origin_without_a_connection_is_not_starved_by_a_busy_one() -> None:
+    story = Story(max_connections=1)
+    number = story.active("a")
+    story.ask("a")
+    story.ask("b")
+    story.ask("a")
+
+    story.release(number)
+    assert story.told() == ["deliver 1 to 2"]
+
+    story.release(number)
+    assert story.told() == ["close 1: stalled_group"]
+
+    story.closed(number)
+    story.connect(2)
+    assert story.told() == ["dial 2", "deliver 2 to 3"]
+
+
+def test_origins_that_have_connections_take_none_from_each_other() -> None:
+    story = Story(max_connections=2)
+    number, _ = story.active("a"), story.active("b")
+    story.ask("b")
+    story.ask("a")
+
+    story.release(number)
+
+    assert story.told() == ["deliver 1 to 4"]

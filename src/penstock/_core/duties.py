@@ -373,6 +373,18 @@ class Duties:
             heappop(self._stalled)
         return None
 
+    def _must_yield(self, now: float, endpoint: Endpoint) -> bool:
+        """Whether a connection that came back is closed although its own upstream has a use for it.
+
+        An upstream whose slots are all in use passes them on among its own waiters and would never let one go. So the
+        upstream with the oldest waiter gets this one, but only if it has none at all: between upstreams that have
+        connections, closing and dialling in turn would cost more than it evens out.
+        """
+        if self.phase is not Phase.RUNNING or self.closing or not endpoint.upstream.queue.size:
+            return False
+        oldest = self._oldest_stalled(now)
+        return oldest is not None and not oldest.endpoint.slots
+
     def _make_room(self, now: float) -> None:
         """The total is the bottleneck: close what has been idle longest, unless something is closing already."""
         if self.phase is not Phase.RUNNING or self.closing or not self.idle:

@@ -181,7 +181,9 @@ class PoolMachine(Duties):
             else:
                 if self.observed:
                     self._emit(events.ConnectionReturned(now, endpoint.origin, entry.id))
-                if self.phase is Phase.RUNNING and endpoint.upstream.queue.size:
+                if self._stalled and self._must_yield(now, endpoint):
+                    self._retire(now, entry, CloseReason.STALLED_GROUP)
+                elif self.phase is Phase.RUNNING and endpoint.upstream.queue.size:
                     entry.idle_since = now
                     self._deliver(now, endpoint.upstream.queue.pop(), entry)
                 else:
