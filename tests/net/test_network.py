@@ -215,6 +215,21 @@ async def test_without_descriptors_no_name_is_called_unknown() -> None:
     assert is_resource_exhaustion(caught.value)
 
 
+async def test_a_resolver_that_takes_a_lack_of_descriptors_for_an_unknown_name_is_seen_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(*args: object, **kwargs: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    network = SocketNetwork()
+    await network.resolve("localhost", 80)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with no_descriptors(), pytest.raises(ConnectError) as caught:
+        await network.resolve("api.example", 80)
+    assert not isinstance(caught.value, NameResolutionError)
+    assert is_resource_exhaustion(caught.value)
+
+
 async def test_without_descriptors_a_connect_is_not_the_endpoints_fault(listener: socket.socket) -> None:
     network = SocketNetwork()
     for connect in (

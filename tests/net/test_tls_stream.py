@@ -165,6 +165,16 @@ async def test_a_cancelled_write_is_never_continued(autojump_clock: MockClock) -
     assert peer.alert is None
 
 
+async def test_closing_does_not_let_out_the_rest_of_an_abandoned_record() -> None:
+    stream, peer = await shake()
+    peer.window = 10
+    assert stream.try_send(b"given up") == 0
+    peer.window = None
+    stream.close()
+    assert peer.received == b""
+    assert peer.is_closed
+
+
 async def test_reading_goes_on_while_a_write_is_stuck() -> None:
     stream, peer = await shake()
     peer.window = 10
@@ -315,6 +325,7 @@ async def test_a_close_notify_on_an_idle_stream() -> None:
     stream, peer = await shake()
     peer.send_close_notify()
     assert look(stream) is CloseReason.PEER_CLOSED
+    assert stream.ended_cleanly
 
 
 async def test_a_flood_of_bytes_without_data_is_refused() -> None:
