@@ -402,7 +402,7 @@ class PoolMachine(Duties):
         if endpoint.declared or self.phase is Phase.CLOSED:
             return
         idle_timeout = self.config.idle_timeout
-        unused = not endpoint.connections and not len(endpoint.upstream.queue)
+        unused = not endpoint.connections and not len(endpoint.upstream.queue) and not endpoint.target
         if unused and not endpoint.is_in_use(now, idle_timeout):
             self.forgotten.add(endpoint.counters)
             self._below_floor.pop(endpoint, None)

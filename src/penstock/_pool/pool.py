@@ -149,8 +149,8 @@ class Pool:
     async def prewarm(self, origin: str | Origin, count: int) -> None:
         """Open connections until `count` are there, without sending a request.
 
-        At most as many as the limits allow are opened; those beyond `min_idle` expire like any others. Cancelled, it
-        leaves the dials to finish by themselves.
+        At most as many as the limits leave room for at this time are opened, and none is closed for them; those beyond
+        `min_idle` expire like any others. Cancelled, it leaves the dials to finish by themselves.
 
         Raises:
             ConnectError: a dial failed before `count` connections were there.
@@ -161,15 +161,18 @@ class Pool:
             raise ValueError(f"count must be at least 1, not {count!r}")
         runner = self._runner
         runner.check_caller()
+        machine = runner.machine
         endpoint = runner.endpoint(_origin(origin))
-        count = min(count, endpoint.max_connections, self.config.max_connections)
+        count = min(count, endpoint.max_connections)
         failed_before = endpoint.counters.dials_failed
         await trio.lowlevel.checkpoint()
         while True:
             self._refuse_closed()
             if endpoint.counters.dials_failed > failed_before:
                 raise self._dial_error(endpoint)
-            runner.machine.prewarm(trio.current_time(), endpoint, count)
+            room = self.config.max_connections - machine.total
+            count = min(count, endpoint.live + len(endpoint.dials) + room)
+            machine.prewarm(trio.current_time(), endpoint, count)
             runner.perform()
             if endpoint.live >= count or not endpoint.target:
                 return
