@@ -1,0 +1,572 @@
+"""The pool once more, naively: plain lists, everything looked at anew after every event, O(n²) and proud of it.
+
+Written from the rules of the design, to be compared with the machine: who is served in which order and with which
+connection, who is refused and why, which dials run for whom, which connections hold a slot in which state. What the
+rules leave open (in which order floors of several endpoints share the last slots of the total) the comparison has to
+avoid.
+"""
+
+from __future__ import annotations
+
+from penstock._config import PoolConfig
+
+from .reference_records import INF, Connection, Endpoint, Waiter
+
+IDLE_STATES = ("IDLE", "PROBING")
+LIVE_STATES = ("IDLE", "ACTIVE", "PROBING")
+
+
+class ReferencePool:
+    """A pool of few words. Its methods are named as the machine's; `now` never goes back."""
+
+    def __init__(self, config: PoolConfig, chance: float, floors: dict[str, int]) -> None:
+        self.config = config
+        self.chance = chance
+        self.floors = floors
+        self.phase = "RUNNING"
+        self.generation = 0
+        self.connections: list[Connection] = []
+        self.endpoints: dict[str, Endpoint] = {}
+        #: In order of arrival; a refused waiter stands before all others of its class and tenant.
+        self.queue: list[Waiter] = []
+        #: Waiters without a dial, the one that comes next first, by origin.
+        self.lacking: dict[str, list[Waiter]] = {}
+        #: The tenants whose turn comes, by origin and class.
+        self.turns: dict[tuple[str, int], list[str | None]] = {}
+        self.delivered: list[tuple[int, int]] = []
+        self.refused: dict[int, str] = {}
+        self.connection_number = 0
+        self.waiter_number = 0
+        self.turn = 0.0
+        self.shortages = 0
+        self.floors_paused_until = 0.0
+
+    # ---- events ------------------------------------------------------------------------------------------------------
+
+    def endpoint(self, now: float, name: str, *, declared: bool = False) -> Endpoint:
+        if name not in self.endpoints:
+            floor = min(self.floors.get(name, self.config.min_idle), self.config.max_connections_per_host)
+            last_used = -INF if declared else now
+            self.endpoints[name] = Endpoint(self.config.max_connections_per_host, floor, declared, last_used)
+            self.lacking[name] = []
+            if declared:
+                self.rest(now)
+        return self.endpoints[name]
+
+    def acquire(self, now: float, name: str, priority: int, tenant: str | None, deadline: float) -> Waiter:
+        endpoint = self.endpoint(now, name)
+        endpoint.last_used = max(endpoint.last_used, now)
+        self.waiter_number += 1
+        waiter = Waiter(self.waiter_number, name, priority, tenant, deadline)
+        connection = None
+        if self.phase == "RUNNING" and not any(other.origin == name and not other.fresh for other in self.queue):
+            connection = self.choose(now, name)
+        if connection is not None:
+            self.hand_over(waiter, connection)
+        elif self.phase in ("DRAINING", "CLOSED"):
+            self.refuse_waiter(waiter, "POOL_CLOSED")
+        elif deadline <= now:
+            self.refuse_waiter(waiter, "POOL_TIMEOUT")
+        elif len(self.queue) >= self.config.max_waiters:
+            self.refuse_waiter(waiter, "POOL_FULL")
+        else:
+            self.join(waiter, first=False)
+        self.rest(now)
+        return waiter
+
+    def acquire_fresh(self, now: float, name: str, deadline: float) -> Waiter:
+        endpoint = self.endpoint(now, name)
+        endpoint.last_used = max(endpoint.last_used, now)
+        self.waiter_number += 1
+        waiter = Waiter(self.waiter_number, name, 0, None, deadline, fresh=True)
+        self.evict(name)
+        if self.phase in ("DRAINING", "CLOSED"):
+            self.refuse_waiter(waiter, "POOL_CLOSED")
+        elif deadline <= now:
+            self.refuse_waiter(waiter, "POOL_TIMEOUT")
+        else:
+            self.join(waiter, first=False)
+        self.rest(now)
+        return waiter
+
+    def cancel(self, now: float, waiter: Waiter) -> None:
+        if waiter.state == "QUEUED":
+            self.leave(waiter)
+            waiter.state = "CANCELLED"
+        self.rest(now)
+
+    def refuse(self, now: float, waiter: Waiter, reason: str) -> None:
+        connection = waiter.connection
+        assert connection is not None
+        waiter.connection = None
+        connection.in_use -= 1
+        connection.exchanges -= 1
+        if reason == "PEER_CLOSED":
+            self.endpoints[waiter.origin].lesson.peer_closed(now, now - connection.idle_since)
+        if connection.state in ("ACTIVE", "DRAINING"):
+            self.retire(connection)
+        if not connection.exchanges:
+            endpoint = self.endpoints[waiter.origin]
+            endpoint.exchange_failures += 1
+            if self.fail(now, endpoint):
+                self.evict(waiter.origin)
+        other = self.choose(now, waiter.origin) if self.phase == "RUNNING" and not waiter.fresh else None
+        if other is not None:
+            self.hand_over(waiter, other)
+        elif self.phase in ("DRAINING", "CLOSED"):
+            self.refuse_waiter(waiter, "POOL_CLOSED")
+        elif waiter.deadline <= now:
+            self.refuse_waiter(waiter, "POOL_TIMEOUT")
+        else:
+            self.join(waiter, first=not waiter.fresh)
+        self.rest(now)
+
+    def release(
+        self, now: float, waiter: Waiter, *, broken: bool, succeeded: bool | None, idle_hint: float | None
+    ) -> None:
+        connection = waiter.connection
+        assert connection is not None
+        waiter.connection = None
+        connection.in_use -= 1
+        limit = self.config.max_requests_per_connection
+        if connection.state == "ACTIVE":
+            if (
+                broken
+                or not self.config.keep_alive
+                or now >= connection.expires_at
+                or (limit is not None and connection.exchanges >= limit)
+                or (idle_hint is not None and idle_hint <= 2.0)
+                or self.must_yield(now, connection.origin)
+            ):
+                self.retire(connection)
+            else:
+                self.rest_connection(now, connection, idle_hint)
+        elif connection.state == "DRAINING":
+            self.retire(connection)
+        # The waiter whose turn it is has the connection before anything is concluded from the exchange.
+        self.rest(now)
+        endpoint = self.endpoints.get(connection.origin)
+        if endpoint is None or succeeded is None:
+            return
+        if succeeded:
+            endpoint.exchange_failures = 0
+            if endpoint.dial_failures < self.config.unhealthy_threshold:
+                endpoint.pauses = 0
+                endpoint.paused_until = 0.0
+        else:
+            endpoint.exchange_failures += 1
+            if self.fail(now, endpoint):
+                self.evict(connection.origin)
+        self.rest(now)
+
+    def connected(self, now: float, connection: Connection, capacity: int) -> None:
+        if connection.state != "DIALING":
+            return
+        endpoint = self.endpoints[connection.origin]
+        endpoint.dial_failures = 0
+        self.shortages = 0
+        connection.state = "IDLE"
+        connection.capacity = capacity
+        connection.expires_at = now + self.config.keep_alive_timeout * (1.0 - 0.1 * self.chance)
+        self.end_dial(connection)
+        if connection.generation != self.generation:
+            connection.state = "CLOSING"
+        else:
+            self.rest_connection(now, connection, None)
+            while self.phase == "RUNNING" and self.has_room(connection):
+                fresh = [waiter for waiter in self.queue if waiter.origin == connection.origin and waiter.fresh]
+                if not fresh:
+                    break
+                self.leave(fresh[0])
+                self.hand_over(fresh[0], connection)
+        self.rest(now)
+
+    def dial_failed(self, now: float, connection: Connection, *, local: bool) -> None:
+        if connection.state != "DIALING":
+            self.closed(now, connection)
+            return
+        endpoint = self.endpoints[connection.origin]
+        endpoint.target = 0
+        waiter = connection.waiter
+        self.connections.remove(connection)
+        self.end_dial(connection)
+        if local:
+            self.shortages += 1
+            self.floors_paused_until = now + self.pause(self.shortages)
+            if waiter is not None:
+                idle = self.longest_idle()
+                if idle is not None and not waiter.retried:
+                    waiter.retried = True
+                    idle.state = "CLOSING"
+                else:
+                    self.leave(waiter)
+                    self.refuse_waiter(waiter, "DIAL_FAILED")
+        else:
+            endpoint.dial_failures += 1
+            if waiter is not None:
+                self.leave(waiter)
+                self.refuse_waiter(waiter, "DIAL_FAILED")
+            if self.fail(now, endpoint):
+                self.evict(connection.origin)
+            if now < endpoint.paused_until and not self.of(connection.origin, "DIALING", *LIVE_STATES):
+                for other in [other for other in self.queue if other.origin == connection.origin]:
+                    self.leave(other)
+                    self.refuse_waiter(other, "DIAL_FAILED")
+        self.rest(now)
+
+    def lost(self, now: float, connection: Connection, reason: str) -> None:
+        if connection.state == "IDLE":
+            if reason == "PEER_CLOSED":
+                self.endpoints[connection.origin].lesson.peer_closed(now, now - connection.idle_since)
+            connection.state = "CLOSING"
+        self.rest(now)
+
+    def probed(self, now: float, connection: Connection, reason: str | None) -> None:
+        if connection.state == "PROBING":
+            if reason is None:
+                connection.state = "IDLE"
+                connection.checked_at = now
+                others = self.of(connection.origin, *LIVE_STATES)
+                connection.turn = min([other.turn for other in others]) - 1.0
+                self.plan_look(now, connection)
+            else:
+                connection.state = "CLOSING"
+                endpoint = self.endpoints[connection.origin]
+                if reason == "IO_ERROR":
+                    endpoint.exchange_failures += 1
+                    if self.fail(now, endpoint):
+                        self.evict(connection.origin)
+        self.rest(now)
+
+    def closed(self, now: float, connection: Connection) -> None:
+        self.connections.remove(connection)
+        connection.state = "CLOSED"
+        self.rest(now)
+
+    def tick(self, now: float) -> None:
+        """Time passed: look at everything that has a time."""
+        for connection in list(self.connections):
+            if connection.state != "IDLE" or now < connection.look_at:
+                continue
+            interval = self.config.health_check_interval
+            if self.is_stale(now, connection):
+                connection.state = "CLOSING"
+            elif interval is not None and now >= connection.checked_at + interval:
+                connection.state = "PROBING"
+            else:
+                self.plan_look(now, connection)
+        for waiter in list(self.queue):
+            if waiter.deadline <= now:
+                self.leave(waiter)
+                self.refuse_waiter(waiter, "POOL_TIMEOUT")
+        self.rest(now)
+
+    def prewarm(self, now: float, name: str, count: int) -> None:
+        endpoint = self.endpoint(now, name)
+        endpoint.last_used = max(endpoint.last_used, now)
+        wish = min(count, endpoint.limit, self.config.max_connections)
+        endpoint.target = max(endpoint.target, wish)
+        self.rest(now)
+
+    def suspend(self) -> None:
+        if self.phase == "RUNNING":
+            self.phase = "SUSPENDED"
+
+    def resume(self, now: float) -> None:
+        if self.phase == "SUSPENDED":
+            self.phase = "RUNNING"
+        self.rest(now)
+
+    def renew(self, now: float) -> None:
+        self.generation += 1
+        for connection in list(self.connections):
+            if connection.state in LIVE_STATES:
+                self.retire(connection)
+        self.rest(now)
+
+    def stop(self, phase: str) -> None:
+        """Drain or close."""
+        if self.phase == "CLOSED" or (self.phase == "DRAINING" and phase == "DRAINING"):
+            return
+        self.phase = phase
+        for waiter in list(self.queue):
+            self.leave(waiter)
+            self.refuse_waiter(waiter, "POOL_CLOSED")
+        for endpoint in self.endpoints.values():
+            endpoint.target = 0
+        for connection in self.connections:
+            if connection.state == "DIALING":
+                connection.waiter = None
+            if connection.state != "CLOSING" and (phase == "CLOSED" or not connection.in_use):
+                connection.state = "CLOSING"
+            elif connection.state == "ACTIVE":
+                connection.state = "DRAINING"
+
+    def forget(self, name: str) -> None:
+        del self.endpoints[name]
+
+    # ---- at rest -----------------------------------------------------------------------------------------------------
+
+    def rest(self, now: float) -> None:
+        """Do all duties until nothing changes."""
+        if self.phase == "RUNNING":
+            for name in self.endpoints:
+                self.serve(now, name)
+        self.bound_idle()
+        while self.phase == "RUNNING" and (self.dial_for_waiter(now) or self.dial_for_floor(now)):
+            pass
+        if self.phase == "RUNNING":
+            self.make_way()
+            self.make_room(now)
+        for name, endpoint in self.endpoints.items():
+            if endpoint.target and len(self.of(name, *LIVE_STATES)) >= endpoint.target:
+                endpoint.target = 0
+
+    def serve(self, now: float, name: str) -> None:
+        while any(waiter.origin == name and not waiter.fresh for waiter in self.queue):
+            connection = self.choose(now, name)
+            if connection is None:
+                return
+            waiter = self.next_waiter(name)
+            turns = self.turns[name, waiter.priority]
+            if len(turns) > 1:
+                turns.append(turns.pop(0))
+            self.leave(waiter)
+            self.hand_over(waiter, connection)
+
+    def bound_idle(self) -> None:
+        limit = self.config.max_idle_connections
+        while limit is not None and self.idle_count() > limit:
+            idle = self.longest_idle()
+            assert idle is not None
+            idle.state = "CLOSING"
+
+    def dial_for_waiter(self, now: float) -> bool:
+        waiter = self.oldest_wish(now)
+        if waiter is None or len(self.connections) >= self.config.max_connections:
+            return False
+        self.dial(waiter.origin)
+        return True
+
+    def oldest_wish(self, now: float) -> Waiter | None:
+        """Of those who come next at their origins and lack nothing but a slot of the total, the oldest."""
+        wishes = [lacking[0] for name, lacking in self.lacking.items() if lacking and self.allows_dial(now, name)]
+        return min(wishes, key=lambda waiter: waiter.number, default=None)
+
+    def must_yield(self, now: float, name: str) -> bool:
+        """Whether the connection that came back goes to an origin that has none at all."""
+        oldest = self.oldest_wish(now)
+        return (
+            self.phase == "RUNNING"
+            and oldest is not None
+            and not any(connection.origin == oldest.origin for connection in self.connections)
+            and not any(connection.state == "CLOSING" for connection in self.connections)
+            and any(waiter.origin == name and not waiter.fresh for waiter in self.queue)
+        )
+
+    def dial_for_floor(self, now: float) -> bool:
+        if now < self.floors_paused_until or len(self.connections) >= self.config.max_connections:
+            return False
+        for name, endpoint in self.endpoints.items():
+            used = endpoint.declared or now < endpoint.last_used + self.config.idle_timeout
+            wanted = max(endpoint.min_idle if used else 0, endpoint.target)
+            if wanted <= len(self.of(name, "DIALING", "CLOSING", *LIVE_STATES)) or not self.allows_dial(now, name):
+                continue
+            self.dial(name)
+            return True
+        return False
+
+    def make_way(self) -> None:
+        for name, lacking in self.lacking.items():
+            slots = [connection for connection in self.connections if connection.origin == name]
+            full = name in self.endpoints and len(slots) >= self.endpoints[name].limit
+            if full and lacking and lacking[0].fresh and self.of(name, "IDLE") and not self.of(name, "CLOSING"):
+                self.evict(name)
+
+    def make_room(self, now: float) -> None:
+        held_up = self.oldest_wish(now) is not None
+        full = len(self.connections) >= self.config.max_connections
+        closing = any(connection.state == "CLOSING" for connection in self.connections)
+        idle = self.longest_idle()
+        if held_up and full and not closing and idle is not None:
+            idle.state = "CLOSING"
+
+    # ---- verbs -------------------------------------------------------------------------------------------------------
+
+    def dial(self, name: str) -> None:
+        self.connection_number += 1
+        connection = Connection(self.connection_number, name, self.generation)
+        self.connections.append(connection)
+        self.cover(connection)
+
+    def cover(self, dial: Connection) -> None:
+        dial.waiter = None
+        if self.lacking[dial.origin]:
+            waiter = self.lacking[dial.origin].pop(0)
+            waiter.dial, dial.waiter = dial, waiter
+        else:
+            self.turn += 1.0
+            dial.spare_since = self.turn
+
+    def lack(self, waiter: Waiter, *, first: bool) -> None:
+        """The waiter has no dial: one that runs for nobody will do."""
+        waiter.dial = None
+        spare = [dial for dial in self.of(waiter.origin, "DIALING") if dial.waiter is None]
+        if spare:
+            dial = min(spare, key=lambda dial: dial.spare_since)
+            waiter.dial, dial.waiter = dial, waiter
+            return
+        self.lacking[waiter.origin].insert(0 if first else len(self.lacking[waiter.origin]), waiter)
+
+    def end_dial(self, dial: Connection) -> None:
+        waiter, dial.waiter = dial.waiter, None
+        if waiter is not None:
+            self.lack(waiter, first=True)
+
+    def join(self, waiter: Waiter, *, first: bool) -> None:
+        waiter.state = "QUEUED"
+        if waiter.fresh:
+            self.queue.append(waiter)
+            self.lack(waiter, first=False)
+            return
+        turns = self.turns.setdefault((waiter.origin, waiter.priority), [])
+        if first:
+            if waiter.tenant in turns:
+                turns.remove(waiter.tenant)
+            turns.insert(0, waiter.tenant)
+            self.queue.insert(0, waiter)
+        else:
+            if waiter.tenant not in turns:
+                turns.append(waiter.tenant)
+            self.queue.append(waiter)
+        self.lack(waiter, first=first)
+
+    def leave(self, waiter: Waiter) -> None:
+        self.queue.remove(waiter)
+        self.leave_line(waiter)
+        if waiter.dial is not None:
+            dial, waiter.dial = waiter.dial, None
+            self.cover(dial)
+        else:
+            self.lacking[waiter.origin].remove(waiter)
+
+    def leave_line(self, waiter: Waiter) -> None:
+        if waiter.fresh:
+            return
+        same_line = [
+            other
+            for other in self.queue
+            if (other.origin, other.priority, other.tenant) == (waiter.origin, waiter.priority, waiter.tenant)
+            and not other.fresh
+        ]
+        if not same_line:
+            self.turns[waiter.origin, waiter.priority].remove(waiter.tenant)
+
+    def next_waiter(self, name: str) -> Waiter:
+        mine = [waiter for waiter in self.queue if waiter.origin == name and not waiter.fresh]
+        priority = min(waiter.priority for waiter in mine)
+        tenant = self.turns[name, priority][0]
+        return next(waiter for waiter in mine if waiter.priority == priority and waiter.tenant == tenant)
+
+    def refuse_waiter(self, waiter: Waiter, reason: str) -> None:
+        waiter.state = reason
+        self.refused[waiter.number] = reason
+
+    def hand_over(self, waiter: Waiter, connection: Connection) -> None:
+        waiter.state = "DELIVERED"
+        waiter.connection = connection
+        connection.state = "ACTIVE"
+        connection.in_use += 1
+        connection.exchanges += 1
+        self.turn += 1.0
+        connection.turn = self.turn
+        self.delivered.append((waiter.number, connection.number))
+
+    def choose(self, now: float, name: str) -> Connection | None:
+        while True:
+            ready = [connection for connection in self.of(name, "IDLE", "ACTIVE") if self.has_room(connection)]
+            if not ready:
+                return None
+            if self.config.reuse == "lifo":
+                chosen = max(ready, key=lambda connection: connection.turn)
+            elif self.config.reuse == "round_robin":
+                chosen = min(ready, key=lambda connection: connection.turn)
+            else:
+                chosen = min(ready, key=lambda connection: (connection.in_use, connection.exchanges, connection.number))
+            if not self.is_stale(now, chosen):
+                return chosen
+            self.retire(chosen)
+
+    def has_room(self, connection: Connection) -> bool:
+        limit = self.config.max_requests_per_connection
+        return connection.in_use < connection.capacity and (limit is None or connection.exchanges < limit)
+
+    def is_stale(self, now: float, connection: Connection) -> bool:
+        if now >= connection.usable_until or now >= connection.expires_at:
+            return True
+        if connection.in_use or now < connection.idle_until:
+            return False
+        endpoint = self.endpoints[connection.origin]
+        used = endpoint.declared or now < endpoint.last_used + self.config.idle_timeout
+        return len(self.of(connection.origin, *LIVE_STATES)) > (endpoint.min_idle if used else 0)
+
+    def rest_connection(self, now: float, connection: Connection, idle_hint: float | None) -> None:
+        """The exchange is over; the connection has room."""
+        self.turn += 1.0
+        connection.turn = self.turn
+        if not connection.in_use:
+            connection.state = "IDLE"
+            connection.idle_since = connection.checked_at = now
+            lesson = self.endpoints[connection.origin].lesson
+            connection.idle_until = now + lesson.idle_timeout(now, self.config.idle_timeout)
+            connection.usable_until = INF if idle_hint is None else now + (idle_hint - 2.0)
+            self.plan_look(now, connection)
+
+    def plan_look(self, now: float, connection: Connection) -> None:
+        config = self.config
+        probe_at = INF if config.health_check_interval is None else connection.checked_at + config.health_check_interval
+        idle_until = connection.idle_until if connection.idle_until > now else now + config.idle_timeout
+        connection.look_at = min(idle_until, connection.usable_until, connection.expires_at, probe_at)
+
+    def retire(self, connection: Connection) -> None:
+        connection.state = "DRAINING" if connection.in_use else "CLOSING"
+
+    def evict(self, name: str) -> None:
+        for connection in self.of(name, *IDLE_STATES):
+            connection.state = "CLOSING"
+
+    def fail(self, now: float, endpoint: Endpoint) -> bool:
+        """Whether a pause begins."""
+        failures = max(endpoint.dial_failures, endpoint.exchange_failures)
+        if now < endpoint.paused_until or (not endpoint.pauses and failures < self.config.unhealthy_threshold):
+            return False
+        endpoint.pauses += 1
+        endpoint.paused_until = now + self.pause(endpoint.pauses)
+        return True
+
+    def pause(self, count: int) -> float:
+        full = min(self.config.dial_backoff_max, self.config.dial_backoff * 2.0 ** (count - 1))
+        return full * (1.0 - 0.5 * self.chance)
+
+    # ---- questions ---------------------------------------------------------------------------------------------------
+
+    def allows_dial(self, now: float, name: str) -> bool:
+        """Whether one more dial may start, the total aside."""
+        endpoint = self.endpoints[name]
+        slots = [connection for connection in self.connections if connection.origin == name]
+        dials = len(self.of(name, "DIALING"))
+        if len(slots) >= endpoint.limit or dials >= self.config.max_dials_per_host:
+            return False
+        return not endpoint.pauses or (now >= endpoint.paused_until and not dials)
+
+    def of(self, name: str, *states: str) -> list[Connection]:
+        return [
+            connection for connection in self.connections if connection.origin == name and connection.state in states
+        ]
+
+    def idle_count(self) -> int:
+        return sum(connection.state in IDLE_STATES for connection in self.connections)
+
+    def longest_idle(self) -> Connection | None:
+        idle = [connection for connection in self.connections if connection.state in IDLE_STATES]
+        return min(idle, key=lambda connection: connection.idle_since, default=None)
