@@ -60,7 +60,8 @@ def coverage(session: nox.Session) -> None:
 def model(session: nox.Session) -> None:
     """The model of the pool with a hundred times the usual steps."""
     install(session, "test")
-    session.run("python", "-m", "pytest", "tests/core", "-k", "model", "--hypothesis-profile=model", *session.posargs)
+    options = ["--hypothesis-profile=model", "-o", "faulthandler_timeout=0"]
+    session.run("python", "-m", "pytest", "tests/core", "-k", "model", *options, *session.posargs)
 
 
 @nox.session
