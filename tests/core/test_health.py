@@ -259,3 +259,19 @@ def test_dials_and_exchanges_are_counted_apart() -> None:
     assert not health.dial_failed(0.0, error, config, 0.0)
     assert health.exchange_failed(0.0, config, 0.0)
     assert health.failures == 3
+
+
+def test_a_pause_longer_than_the_idle_time_is_kept_to_its_end() -> None:
+    story = Story(unhealthy_threshold=1, dial_backoff=100.0, dial_backoff_max=100.0, idle_timeout=60.0)
+    story.ask()
+    story.fail(1)
+    story.now = 50.0
+    story.ask()
+    story.told()
+
+    story.wake(60.0)
+    assert story.told() == []
+    assert story.wake_at == 100.0
+
+    story.wake(100.0)
+    assert story.told() == ["dial 2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock._core.sizing import Hindrance
 from tests.support.story import Story
 
 
@@ -148,3 +149,36 @@ def test_origins_that_have_connections_take_none_from_each_other() -> None:
     story.release(number)
 
     assert story.told() == ["deliver 1 to 4"]
+
+
+# ---- why a waiter has no dial ----------------------------------------------------------------------------------------
+
+
+def why(story: Story, waiter: int) -> Hindrance | None:
+    return story.machine.hindrance(story.now, story.waiters[waiter])
+
+
+def test_a_waiter_with_a_dial_is_not_held_up() -> None:
+    story = Story()
+    story.ask()
+
+    assert why(story, 1) is None
+
+
+def test_every_limit_says_that_it_holds_a_waiter_up() -> None:
+    story = Story(max_connections=3, max_connections_per_host=2, max_dials_per_host=1)
+    story.ask("a")
+    story.ask("a")
+    assert why(story, 2) is Hindrance.DIAL_LIMIT
+
+    story.connect(1)
+    story.connect(2)
+    story.ask("a")
+    assert why(story, 3) is Hindrance.ENDPOINT_LIMIT
+
+    story.active("b")
+    story.ask("b")
+    assert why(story, 5) is Hindrance.TOTAL_LIMIT
+
+    story.machine.suspend()
+    assert why(story, 5) is Hindrance.SUSPENDED

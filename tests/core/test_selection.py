@@ -126,3 +126,13 @@ def test_least_loaded_clears_up_when_connections_leave() -> None:
     assert list(story.endpoint().ready) == [story.entries[200]]
     assert len(story.endpoint().ready._heap) < 100
     assert story.ask() == 200
+
+
+@pytest.mark.parametrize("reuse", ORDERS)
+def test_what_is_not_ready_is_taken_out_without_a_word(reuse: str) -> None:
+    story = Story(reuse=reuse)
+    story.ask()
+    story.machine.drain(story.now)
+
+    assert story.told() == ["dial 1", "fail 1: pool_closed", "close 1: draining"]
+    assert len(story.endpoint().ready) == 0
