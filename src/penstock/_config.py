@@ -90,7 +90,9 @@ def _instance(kind: type) -> Validator:
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """Limits of one request, in seconds. None means no limit. The object is complete: a field left out has the default below, not the pool's value.
+    """Limits of one request, in seconds; None means no limit.
+
+    The object is complete: a field left out has the default below, not the pool's value.
 
     Attributes:
         connect: name look-up, TCP and TLS together, counted from the start of the dial.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock._client.charset import find_charset
 from penstock._client.fields import encode_fields

@@ -8,7 +8,8 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock._client.client import Client
 from penstock._client.request import Composer

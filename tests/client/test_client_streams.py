@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock._client.client import Client
 from penstock._client.response import Response

@@ -5,7 +5,8 @@ import time
 from urllib.parse import urljoin
 
 import pytest
-from hypothesis import example, given, strategies as st
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from penstock._errors import InvalidURL, UnsupportedProtocol
 from penstock._types import Origin

@@ -5,7 +5,8 @@ from __future__ import annotations
 import h11
 import pytest
 import trio
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from penstock._net.stream import send_all

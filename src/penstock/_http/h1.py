@@ -162,7 +162,7 @@ class HTTP1Exchange:
         except BaseException as error:
             self._fail(error)
             if self._broken is not None and isinstance(error, TransportError):
-                raise self._broken from error
+                raise self._broken from error  # noqa: ASYNC104 - a TransportError is no cancellation
             raise
 
     async def _read_head(self, timer: PhaseTimer, *, wait_first: bool, arm: bool) -> ResponseHead:
@@ -213,7 +213,7 @@ class HTTP1Exchange:
                 head = await self._read_head(timer, wait_first=True, arm=False)
                 if head.status < 300 and not upload.ended:
                     await self._read_ahead(upload)
-            except BaseException as error:  # noqa: BLE001 (raised below, outside the nursery)
+            except BaseException as error:  # noqa: ASYNC103, BLE001 - raised below, outside the nursery
                 reader_error = error
             nursery.cancel_scope.cancel()
         self._beside = None
@@ -296,7 +296,7 @@ class HTTP1Exchange:
         except BaseException as error:
             self._fail(error)
             if self._broken is not None and isinstance(error, TransportError):
-                raise self._broken from error
+                raise self._broken from error  # noqa: ASYNC104 - a TransportError is no cancellation
             raise
 
     def _take_kept(self, kept: deque[bytes]) -> bytes:

@@ -65,12 +65,12 @@ class Upload:
             self.sent = "fully"
         except WriteError as error:
             self.broken = error
-        except BaseException as error:  # noqa: BLE001 (raised by the exchange, outside the nursery)
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised by the exchange, outside the nursery
             self.failure = _without_cancellation(error)
             # Else the reader has its answer, or it is being cancelled as well and says so.
             if self.failure is not None:
                 reader.cancel()
-            return
+            return  # noqa: ASYNC104 - likewise
         self._timer.first_byte()
         if self.reading_ahead is not None:
             self.reading_ahead.cancel()

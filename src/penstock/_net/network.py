@@ -139,7 +139,7 @@ class SocketNetwork:
             try:
                 sock.connect(address.sockaddr)
             except BlockingIOError:
-                await trio.lowlevel.wait_writable(sock)
+                await trio.lowlevel.wait_writable(sock)  # noqa: ASYNC120 - "in progress" is no error to keep
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code:
                     raise OSError(code, os.strerror(code)) from None
