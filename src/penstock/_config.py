@@ -7,6 +7,7 @@ behaviour is not there yet raises as well: none is inert. Every default carries 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -232,8 +233,12 @@ class PoolConfig:
         try:
             return cls(**found, **overrides)
         except (TypeError, ValueError) as error:
-            names = ", ".join(f"PENSTOCK_{name.upper()}" for name in found)
-            raise ValueError(f"{names}: {error}") from None if not names else error
+            # Each variable was tried by itself, so it is to blame only where it does not go with another setting.
+            said = re.findall(r"\w+", str(error))
+            names = ", ".join(f"PENSTOCK_{name.upper()}" for name in found if name in said)
+            if not names:
+                raise
+            raise ValueError(f"{names}: {error}") from None
 
 
 #: Fields that are only valid together with another; a single one cannot be tried alone.
@@ -291,6 +296,8 @@ class Upstream:
     endpoints: Sequence[object] = attrs.field(default=(), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what is not there yet."""
+        """Refuse what is not there yet, and a floor above the upstream's own limit."""
         if self.endpoints:
             raise ValueError("endpoints: several endpoints per upstream are not available yet; leave it empty")
+        if self.min_idle is not None and self.max_connections is not None and self.min_idle > self.max_connections:
+            raise ValueError(f"min_idle must be at most max_connections ({self.max_connections}), not {self.min_idle}")
