@@ -192,7 +192,8 @@ class World(Rules):
 
     def perform(self) -> None:
         """Note every action; what takes time is left for later rules."""
-        started: Counter[Endpoint] = Counter()
+        started: set[Endpoint] = set()
+        failed: Counter[Endpoint] = Counter()
         for action in self.machine.take_actions():
             match action:
                 case Dial(entry):
@@ -200,11 +201,12 @@ class World(Rules):
                     require(self.machine.phase is Phase.RUNNING, f"a dial while {self.machine.phase.value}")
                     self.known[entry] = Known(entry, self.generation)
                     self.dials.append(entry)
-                    started[entry.endpoint] += 1
+                    started.add(entry.endpoint)
                 case Deliver(waiter, entry):
                     self._delivered(waiter, entry)
                 case Fail(waiter, reason, _):
                     self._failed(waiter, reason)
+                    failed[waiter.endpoint] += 1
                 case Close(entry, reason):
                     require(entry not in self.closing, "a connection is closed twice")
                     same(entry.state, State.CLOSING, "a connection to be closed")
@@ -217,8 +219,8 @@ class World(Rules):
                     self.wake_at = at
                 case Emit(event):
                     self.events.append(event)
-        for endpoint, count in started.items():
-            self._check_need(endpoint, count)
+        for endpoint in started:
+            self._check_need(endpoint, failed[endpoint])
 
     def _delivered(self, waiter: Waiter, entry: ConnectionEntry) -> None:
         self._end(waiter, "DELIVERED")
@@ -263,12 +265,13 @@ class World(Rules):
             broken(f"waiter {waiter.number} ended as {how} and before as {self.ended[waiter]}")
         self.ended[waiter] = how
 
-    def _check_need(self, endpoint: Endpoint, started: int) -> None:
+    def _check_need(self, endpoint: Endpoint, just_failed: int) -> None:
         health = endpoint.health
         if health.pauses:
             require(self.now >= health.paused_until, "a dial before the pause is over")
             same(len(self.of(endpoint, State.DIALING)), 1, "dials to an endpoint that is being tried")
-        need = len(self.queued(endpoint)) + max(0, self.wanted(endpoint) - endpoint.live)
+        # Who timed out in the very step that dialled for it was still there then.
+        need = len(self.queued(endpoint)) + just_failed + max(0, self.wanted(endpoint) - endpoint.live)
         require(len(self.of(endpoint, State.DIALING)) <= need, "a dial that nobody needs")
 
     # ---- the end -----------------------------------------------------------------------------------------------------
