@@ -11,6 +11,7 @@ from ._peer import ClientGone
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from ._peer import Handler, ScriptedPeer
@@ -26,7 +27,7 @@ class PeerNursery:
     """
 
     def __init__(self) -> None:
-        self._manager = trio.open_nursery()
+        self._manager: AbstractAsyncContextManager[trio.Nursery, bool | None] | None = None
         self._nursery: trio.Nursery | None = None
 
     @property
@@ -54,6 +55,8 @@ class PeerNursery:
 
     async def __aenter__(self) -> Self:
         """Open the nursery."""
+        # Made here: a network may be put together before there is a trio run.
+        self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         return self
 
@@ -62,6 +65,7 @@ class PeerNursery:
     ) -> bool:
         """Cancel the handlers that still run, and wait until they are gone."""
         assert self._nursery is not None
+        assert self._manager is not None
         self._nursery.cancel_scope.cancel()
         self._nursery = None
         try:
