@@ -17,6 +17,7 @@ from .._types import Origin
 from .._url import parse_origin
 from .connecting import Connector
 from .lease import Lease
+from .leaving import leaving
 from .refusals import own_instance
 from .runner import Runner
 from .statistics import explain, snapshot
@@ -99,18 +100,18 @@ class Pool:
         try:
             # The body's exception is not shown to the nursery, which would wrap it in a group: it leaves by itself.
             await self._nursery_manager.__aexit__(None, None, None)
-        except BaseExceptionGroup as group:
-            raise _alone(group) from None
+        except BaseException as own:  # noqa: BLE001 - it leaves below, out of its group
+            left = leaving(error, own)
+        else:
+            return
+        if left is not None:
+            raise left
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         try:
             await self._runner.run(task_status)
         finally:
-            self._running_stopped()
-
-    def _running_stopped(self) -> None:
-        self._runner.stop()
-        self._stopped.set()
+            self._stopped.set()
 
     @property
     def _runner(self) -> Runner:
@@ -326,16 +327,3 @@ def check_priority(priority: int) -> None:
         raise TypeError(f"priority must be an int, not {priority!r}")
     if priority not in PRIORITIES:
         raise ValueError(f"priority must be from −100 to 100, not {priority!r}")
-
-
-def _alone(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception of a group: a cancellation if there is nothing else, else the first that is not."""
-    leaves: list[BaseException] = []
-    todo: list[BaseException] = [group]
-    while todo:
-        error = todo.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            todo.extend(error.exceptions)
-        else:
-            leaves.append(error)
-    return next((leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)), leaves[0])

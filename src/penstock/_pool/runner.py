@@ -88,7 +88,7 @@ class Runner:
     # ---- life ----------------------------------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the tasks of the pool until `stop`."""
+        """Run the tasks of the pool until `stop`, and whatever happens outside."""
         async with trio.open_nursery() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._sleep)
@@ -99,6 +99,16 @@ class Runner:
                 self.endpoint(origin)
             self.perform()
             task_status.started()
+            try:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                # A cancellation from outside is for the caller's tasks: they are to end by it, not by a pool that
+                # vanished under them. It leads to the end of the pool's block, and that calls `stop`.
+                tasks.cancel_scope.shield = True
+                await trio.sleep_forever()
+            finally:
+                # Also if a task of the pool broke, and before the nursery closes: whoever gives a connection back
+                # afterwards must not start a task in it.
+                self.stop()
 
     def stop(self) -> None:
         """Close every connection and end every task; synchronous, may be repeated."""
