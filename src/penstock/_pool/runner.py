@@ -215,7 +215,10 @@ class Runner:
         elif outcome.close is None:
             machine.release(now, entry, idle_hint=outcome.idle_hint)
         else:
-            machine.release(now, entry, outcome.close, succeeded=False if outcome.failed else None)
+            # Who was answered has no complaint, whatever ended the connection; who was not cannot tell.
+            assert exchange is not None
+            answered = True if exchange.response_started else None
+            machine.release(now, entry, outcome.close, succeeded=False if outcome.failed else answered)
         if entry.state is State.IDLE:
             self._watch.went_idle(entry)
         if machine.actions:
