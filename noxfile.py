@@ -21,6 +21,12 @@ PYTHONS = nox.project.python_versions(PROJECT)
 SOURCES = ["src", "tests", "benchmarks", "docs", "noxfile.py"]
 
 
+#: The tests that go through the machine: the others look at one policy, count instructions with a tracer of their own,
+#: or put faults in.
+MACHINE_TESTS = ["tests/core", *(f"--ignore=tests/core/test_{name}.py" for name in (
+    "config", "cost", "model_bites", "pins", "retry",
+))]  # fmt: skip
+
 #: What flake8-async is not asked for. Its last group wants a checkpoint in every async function, while here a function
 #: tries first and waits after; ASYNC114 wants a list of every startable function, for a rule that knows trio's own.
 NOT_ASKED = ["ASYNC114", "ASYNC910", "ASYNC911", "ASYNC912", "ASYNC913"]
@@ -56,11 +62,15 @@ def floors(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """The pure core must be covered, every branch, by its own tests alone."""
+    """Every branch of the pure core, by tests that go through `PoolMachine`; pins and replays by their own."""
     install(session, "test")
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp(), "coverage"))
-    session.run("coverage", "run", "-m", "pytest", "tests/core", "-q", *session.posargs)
-    session.run("coverage", "report")
+    for rest, tests, modules in (
+        (session.posargs, MACHINE_TESTS, ["--omit", "*/pins.py,*/retry.py"]),
+        ([], ["tests/core/test_pins.py", "tests/core/test_retry.py"], ["--include", "*/pins.py,*/retry.py"]),
+    ):
+        session.run("coverage", "run", "-m", "pytest", "-q", *tests, *rest)
+        session.run("coverage", "report", *modules)
 
 
 @nox.session
