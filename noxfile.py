@@ -77,8 +77,9 @@ def coverage(session: nox.Session) -> None:
 def model(session: nox.Session) -> None:
     """The model of the pool with a hundred times the usual steps."""
     install(session, "test")
+    # It takes longer than any other test may.
     options = ["--hypothesis-profile=model", "-o", "faulthandler_timeout=0"]
-    session.run("python", "-m", "pytest", "tests/core", "-k", "model", *options, *session.posargs)
+    session.run("python", "-m", "pytest", "tests/core/test_machine_model.py", *options, *session.posargs)
 
 
 @nox.session
