@@ -8,9 +8,10 @@ from typing import NoReturn
 
 from penstock import _events as events
 from penstock._config import PoolConfig
-from penstock._core.connection import INF, ConnectionEntry, State
+from penstock._core.connection import ConnectionEntry, State
 from penstock._core.endpoint import Endpoint
 from penstock._core.machine import PoolMachine
+from penstock._core.timers import INF
 from penstock._core.waiters import Waiter, WaiterState
 from penstock._events import CloseReason
 from penstock._types import Origin

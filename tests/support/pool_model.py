@@ -85,11 +85,11 @@ class PoolModel(RuleBasedStateMachine):
         self.world.moment()
         self.world.acquire(name, priority=priority, tenant=tenant, wait=wait)
 
-    @rule(name=NAMES, count=st.integers(2, 5))
-    def rush(self, name: str, count: int) -> None:
-        for _ in range(count):
+    @rule(name=NAMES, count=st.integers(2, 5), tenants=st.sampled_from([(None,), ("x", "y", "x")]))
+    def rush(self, name: str, count: int, tenants: tuple[str | None, ...]) -> None:
+        for number in range(count):
             self.world.moment()
-            self.world.acquire(name)
+            self.world.acquire(name, tenant=tenants[number % len(tenants)])
 
     @rule(name=NAMES, wait=WAITS)
     def acquire_fresh(self, name: str, wait: float) -> None:
@@ -171,12 +171,13 @@ class PoolModel(RuleBasedStateMachine):
     def advance(self, seconds: float) -> None:
         self.world.advance(seconds)
 
-    @rule(name=NAMES, seconds=st.sampled_from([0.3, 2.0, 9.0, 40.0]))
-    def acquire_before_the_machine_is_woken(self, name: str, seconds: float) -> None:
-        # With a twin nothing may be due at the same instant.
-        if not self.twin:
-            self.world.oversleep(seconds)
-        self.world.acquire(name)
+    # With a twin nothing may be due at the same instant.
+    @precondition(lambda self: not self.twin and self.world.machine.idle)
+    @rule(pick=PICKS, seconds=st.sampled_from([3.5, 11.0, 40.0]))
+    def acquire_before_the_machine_is_woken(self, pick: int, seconds: float) -> None:
+        idle = self.pick(list(self.world.machine.idle), pick)
+        self.world.oversleep(seconds)
+        self.world.acquire(idle.endpoint.origin.host)
         self.world.advance(0.0)
 
     @rule(name=NAMES, count=st.integers(0, 5))

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections import Counter
 
 from penstock import _events as events
-from penstock._core.connection import INF, State
+from penstock._core.connection import State
 from penstock._core.duties import Phase
 from penstock._core.endpoint import Counters, Endpoint
+from penstock._core.timers import INF
 from penstock._core.waiters import WaiterState
 
 from .pool_books import Books, require, same

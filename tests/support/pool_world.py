@@ -6,9 +6,10 @@ from collections import Counter
 
 from penstock._config import PoolConfig
 from penstock._core.actions import Close, Deliver, Dial, Emit, Fail, Probe, WakeAt
-from penstock._core.connection import INF, ConnectionEntry, State
+from penstock._core.connection import ConnectionEntry, State
 from penstock._core.duties import Phase
 from penstock._core.endpoint import Endpoint
+from penstock._core.timers import INF
 from penstock._core.waiters import Waiter, WaiterState
 from penstock._events import CloseReason, RejectReason
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from penstock._config import PoolConfig
 from penstock._core.actions import Close, Deliver, Dial, Emit, Fail, Probe, WakeAt
-from penstock._core.connection import INF, ConnectionEntry, State
+from penstock._core.connection import ConnectionEntry, State
 from penstock._core.endpoint import Endpoint
 from penstock._core.machine import PoolMachine
+from penstock._core.timers import INF
 from penstock._core.waiters import Waiter
 from penstock._events import CloseReason, Event
 from penstock._types import Origin
