@@ -10,9 +10,9 @@ from tests.support.pool_model import PoolModel
 
 STEPS = 80
 #: Hypothesis remembers every story of a run, so a long run is cut into several.
-STORIES = min(settings.default.max_examples, 1000)
+STORIES = min(settings().max_examples, 1000)
 
 
-@pytest.mark.parametrize("run", range(settings.default.max_examples // STORIES))
+@pytest.mark.parametrize("run", range(settings().max_examples // STORIES))
 def test_the_rules_hold_in_any_story(run: int) -> None:
     run_state_machine_as_test(PoolModel, settings=settings(max_examples=STORIES, stateful_step_count=STEPS))
