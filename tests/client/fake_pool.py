@@ -48,8 +48,10 @@ async def pause(timer: PhaseTimer, seconds: float) -> None:
     if timer._due >= trio.current_time() + seconds:
         await trio.sleep(seconds)
         return
+    due = timer._due
     timer.guard(Nothing(), Watchdog())
-    await trio.sleep_until(timer._due)
+    timer._due = due
+    await trio.sleep_until(due)
     timer.look(trio.current_time())
     raise ReadError("interrupted")
 

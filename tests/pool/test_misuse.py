@@ -84,10 +84,16 @@ async def test_in_another_trio_run(autojump_clock: MockClock) -> None:
             for use in (
                 lambda: s.client.get(s.url),
                 lambda: s.pool.prewarm(s.url, 1),
-                s.pool.acquire(s.url).__aenter__,
+                lambda: s.pool.acquire(s.url).__aenter__(),
+                s.pool.aclose,
             ):
                 try:
                     await use()
+                except RuntimeError as error:
+                    errors.append(error)
+            for touch in (s.pool.suspend, s.pool.renew, s.pool.statistics):
+                try:
+                    touch()
                 except RuntimeError as error:
                     errors.append(error)
 
@@ -96,7 +102,7 @@ async def test_in_another_trio_run(autojump_clock: MockClock) -> None:
         thread.join()
         assert [str(error) for error in errors] == [
             "this pool was opened in another trio run; open one in each run"
-        ] * 3
+        ] * 7
         assert (await s.client.get(s.url)).text == "ok"
         assert s.requests_per_connection == [2]
 

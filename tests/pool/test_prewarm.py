@@ -99,7 +99,7 @@ async def test_a_cancelled_prewarm_leaves_its_dials_to_end_by_themselves(autojum
 
 
 async def test_a_prewarm_while_suspended_waits(autojump_clock: MockClock) -> None:
-    async with scene(idle_timeout=5) as s:
+    async with scene(idle_timeout=5, pool_timeout=None) as s:
         s.pool.suspend()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(s.pool.prewarm, s.url, 2)
@@ -111,7 +111,9 @@ async def test_a_prewarm_while_suspended_waits(autojump_clock: MockClock) -> Non
 
 
 async def test_a_prewarm_of_an_origin_that_is_left_alone_waits(autojump_clock: MockClock) -> None:
-    async with scene(idle_timeout=5, unhealthy_threshold=1, dial_backoff=100, dial_backoff_max=100) as s:
+    async with scene(
+        idle_timeout=5, unhealthy_threshold=1, dial_backoff=100, dial_backoff_max=100, pool_timeout=None
+    ) as s:
         s.network.add_host("down.test", ADDRESS)
         s.network.route(ADDRESS, errno=errno.ECONNREFUSED, times=1)
         url = s.serve("down.test", serve_ok())
@@ -184,3 +186,26 @@ async def test_a_floor_gives_way_to_the_limits(autojump_clock: MockClock) -> Non
         assert (await s.client.get(s.url)).text == "ok"
         await settle(90)
         assert s.network.open_connections == 4
+
+
+async def test_a_prewarm_that_cannot_be_served_ends_with_the_pool_timeout(autojump_clock: MockClock) -> None:
+    async with scene(pool_timeout=7) as s:
+        s.pool.suspend()
+        start = trio.current_time()
+        with pytest.raises(penstock.PoolTimeout, match="0 of 2 connections were there within 7 s"):
+            await s.pool.prewarm(s.url, 2)
+        assert trio.current_time() == start + 7
+
+
+async def test_a_prewarm_ends_when_the_pool_is_closed(autojump_clock: MockClock) -> None:
+    async with scene() as s:
+        s.pool.suspend()
+        async with trio.open_nursery() as nursery:
+
+            async def prewarm() -> None:
+                with pytest.raises(penstock.PoolClosed):
+                    await s.pool.prewarm(s.url, 2)
+
+            nursery.start_soon(prewarm)
+            await settle()
+            await s.pool.aclose()

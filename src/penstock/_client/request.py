@@ -11,7 +11,7 @@ from .._http.coding import accept_encoding
 from .._http.fields import check_name, check_value
 from .._http.headers import Headers
 from .._http.request import WireRequest, build_request
-from .._pool.pool import check_priority
+from .._pool.pool import check_place
 from .._types import Origin
 from .._url import URL, extend, parse_url
 from .call import Call
@@ -122,10 +122,8 @@ class Composer:
         """Settle one request; `for_events` asks for an event stream where the caller's headers do not say otherwise."""
         if affinity is not None:
             raise ValueError("affinity: keeping a conversation on one endpoint is not available yet; leave it None")
-        if priority != 0:
-            check_priority(priority)
-        if tenant is not None and not isinstance(tenant, str):
-            raise TypeError(f"tenant must be a str or None, not {tenant!r}")
+        if priority != 0 or tenant is not None:
+            check_place(priority, tenant)
         where = self._locate(url)
         if self._params or params is not None:
             where = where.with_query("&".join(filter(None, (self._params, self._encode_params(params)))))

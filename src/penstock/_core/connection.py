@@ -17,12 +17,12 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from .timers import INF
+
 if TYPE_CHECKING:
     from .._events import CloseReason
     from .endpoint import Endpoint
     from .waiters import Waiter
-
-INF = float("inf")
 
 
 class State(IntEnum):

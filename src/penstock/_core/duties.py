@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING
 from .. import _events as events
 from .._events import CloseReason, RejectReason
 from .actions import Close, Deliver, Dial, Emit, Fail, WakeAt
-from .connection import INF, ConnectionEntry, Signal, State
+from .connection import ConnectionEntry, Signal, State
 from .endpoint import Counters, Endpoint, Upstream
 from .expiry import hinted_idle
 from .sizing import Hindrance, floor_deficit, hindrance
-from .timers import Timers
+from .timers import INF, Timers
 from .waiters import Waiter, WaiterState
 
 if TYPE_CHECKING:

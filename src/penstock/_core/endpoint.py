@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .connection import INF, ConnectionEntry, State
+from .connection import ConnectionEntry, State
 from .expiry import IdleLesson
 from .health import Health
 from .selection import ReuseOrder, reuse_order
+from .timers import INF
 from .waiters import WaitQueue
 
 if TYPE_CHECKING:

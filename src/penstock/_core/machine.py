@@ -14,11 +14,12 @@ from .. import _events as events
 from .._events import CloseReason, RejectReason
 from . import backoff
 from .actions import Probe, WakeAt
-from .connection import INF, ConnectionEntry, Signal, State
+from .connection import ConnectionEntry, Signal, State
 from .duties import Duties, Phase
 from .endpoint import Endpoint
 from .expiry import life_span
 from .sizing import Hindrance
+from .timers import INF
 from .waiters import Waiter, WaiterState
 
 if TYPE_CHECKING:
@@ -232,7 +233,15 @@ class PoolMachine(Duties):
         self._plan(now, endpoint)
         return True
 
-    def dial_failed(self, now: float, entry: ConnectionEntry, error: BaseException, *, local: bool = False) -> None:
+    def dial_failed(
+        self,
+        now: float,
+        entry: ConnectionEntry,
+        error: BaseException,
+        *,
+        local: bool = False,
+        spare_waiter: bool = False,
+    ) -> None:
         """A dial ended without a connection.
 
         Args:
@@ -242,6 +251,8 @@ class PoolMachine(Duties):
             local: whether this machine lacked something (descriptors, ports, memory): then the endpoint is not
                 blamed, and the connection idle for longest is closed so that the waiter can be served by a second
                 try.
+            spare_waiter: whether its waiter is not to fail by this, but gets another dial: it took the dial over from
+                one that allowed less time.
         """
         if entry.state is not State.DIALING:
             self.closed(now, entry)
@@ -253,11 +264,12 @@ class PoolMachine(Duties):
         if self.observed:
             self._emit(events.DialFailed(now, endpoint.origin, entry.id, error))
         if local:
+            endpoint.health.last_error = error
             self._shortage(now, waiter, error)
             paused = False
         else:
             paused = endpoint.health.dial_failed(now, error, self.config, self._chance())
-            if waiter is not None:
+            if waiter is not None and not spare_waiter:
                 self._end(now, waiter, RejectReason.DIAL_FAILED, error)
         entry.close_reason = CloseReason.DIAL_FAILED
         entry.step(Signal.DIAL_FAILED)

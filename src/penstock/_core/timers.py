@@ -29,55 +29,51 @@ class Timed(Protocol):
 class Timers:
     """A heap of due times with lazy removal; every operation is O(log n) amortised."""
 
-    __slots__ = ("_dead", "_heap", "_serial")
+    __slots__ = ("_heap", "_live", "_serial")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timed]] = []
+        # The serial number of each subject's live record: the same time may have been asked for before.
+        self._live: dict[Timed, int] = {}
         self._serial = 0
-        self._dead = 0
 
     def schedule(self, subject: Timed, at: float) -> bool:
         """Make the subject due at `at` or earlier. Returns whether it became due earlier than before."""
         if at >= subject.timer_at:
             return False
-        replaced = subject.timer_at != INF
         subject.timer_at = at
-        if replaced:
-            self._bury()
-        self._serial += 1
+        self._serial = self._live[subject] = self._serial + 1
         heappush(self._heap, (at, self._serial, subject))
+        self._compact()
         return True
 
     def cancel(self, subject: Timed) -> None:
         """The subject is no longer due at all."""
         if subject.timer_at != INF:
             subject.timer_at = INF
-            self._bury()
+            del self._live[subject]
+            self._compact()
 
     def due(self, now: float) -> Iterator[Timed]:
         """Take out every subject that is due, oldest first; its `timer_at` is reset before it is yielded."""
         while self._heap and self._heap[0][0] <= now:
-            at, _, subject = heappop(self._heap)
-            if subject.timer_at == at:
+            _, serial, subject = heappop(self._heap)
+            if self._live.get(subject) == serial:
                 subject.timer_at = INF
+                del self._live[subject]
                 yield subject
-            else:
-                self._dead -= 1
 
     @property
     def next_at(self) -> float:
         """When the earliest live record is due; infinity if there is none."""
         while self._heap:
-            at, _, subject = self._heap[0]
-            if subject.timer_at == at:
+            at, serial, subject = self._heap[0]
+            if self._live.get(subject) == serial:
                 return at
             heappop(self._heap)
-            self._dead -= 1
         return INF
 
-    def _bury(self) -> None:
-        self._dead += 1
-        if self._dead > _COMPACT_ABOVE and self._dead * 2 > len(self._heap):
-            self._heap = [record for record in self._heap if record[2].timer_at == record[0]]
+    def _compact(self) -> None:
+        if len(self._heap) > 2 * len(self._live) + _COMPACT_ABOVE:
+            self._heap = [record for record in self._heap if self._live.get(record[2]) == record[1]]
             heapify(self._heap)
-            self._dead = 0

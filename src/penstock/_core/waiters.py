@@ -14,13 +14,13 @@ from collections import OrderedDict
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from .timers import INF
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .connection import ConnectionEntry
     from .endpoint import Endpoint
-
-INF = float("inf")
 
 
 class WaiterState(IntEnum):

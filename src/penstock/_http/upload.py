@@ -119,6 +119,8 @@ class Upload:
                 self.sent = "partly"
                 self._turns += 1
                 if self._turns % _TURNS == 0:
+                    # Others may take their time, and this is no wait for the peer.
+                    self._timer.disarm()
                     await trio.lowlevel.checkpoint()
             else:
                 self._timer.write()

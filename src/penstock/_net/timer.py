@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import trio
 
-from .._core.timers import Timers
+from .._core.timers import INF, Timers
 from .._errors import ConnectTimeout, NetworkError, PoolTimeout, ReadTimeout, TimeoutException, WriteTimeout
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from .._config import Timeouts
     from .._errors import Phase
-
-_INF = float("inf")
 
 
 class Interruptible(Protocol):
@@ -41,7 +39,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._timers = Timers()
-        self._wake_at = _INF
+        self._wake_at = INF
         self._scope: trio.CancelScope | None = None
 
     def schedule(self, timer: PhaseTimer, at: float) -> None:
@@ -94,9 +92,9 @@ class PhaseTimer:
     def __init__(self, limits: Timeouts) -> None:
         self.limits = limits
         self.started_at = trio.current_time()
-        self.total_at = _INF if limits.total is None else self.started_at + limits.total
+        self.total_at = INF if limits.total is None else self.started_at + limits.total
         self.phase: Phase = "pool"
-        self.timer_at = _INF
+        self.timer_at = INF
         self._due = self.total_at
         self._late: TimeoutException | None = None
         self._target: Interruptible | None = None
@@ -109,9 +107,10 @@ class PhaseTimer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._target = None
-        if self.timer_at != _INF and self._watchdog is not None:
+        if self.timer_at != INF and self._watchdog is not None:
             self._watchdog.forget(self)
         if self._late is not None and isinstance(error, NetworkError):
+            self._late.annotate(origin=error.origin, attempt=error.attempt, request_sent=error.request_sent)
             raise self._late from None
 
     @property
@@ -120,10 +119,11 @@ class PhaseTimer:
         return self._late is not None
 
     def guard(self, target: Interruptible, watchdog: Watchdog) -> None:
-        """From now on, until `rest`, this is what is interrupted when a limit passes."""
+        """From now on, until `rest`, this is what is interrupted when a limit passes; only the total one is armed."""
         self._target = target
         self._watchdog = watchdog
-        if self.total_at != _INF:
+        self._due = self.total_at
+        if self.total_at != INF:
             watchdog.schedule(self, self.total_at)
 
     def rest(self) -> None:

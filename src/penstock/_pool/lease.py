@@ -6,7 +6,16 @@ import warnings
 from typing import TYPE_CHECKING
 
 from .._core.duties import Phase
-from .._errors import LocalProtocolError, PoolClosed, ReadError, StreamClosed, WriteError
+from .._errors import (
+    LocalProtocolError,
+    PoolClosed,
+    ProtocolReason,
+    ReadError,
+    RemoteProtocolError,
+    RequestError,
+    StreamClosed,
+    WriteError,
+)
 from .._events import CloseReason
 from .._http.body import make_body
 from .._http.request import build_request
@@ -37,13 +46,13 @@ class Lease:
         label: what a leak warning calls it, for example "GET https://api.example.com/v1".
     """
 
-    __slots__ = ("_entry", "_exchange", "_limits", "_runner", "connection_id", "head", "label", "origin", "reused")
+    __slots__ = ("_entry", "_exchange", "_runner", "_timer", "connection_id", "head", "label", "origin", "reused")
 
-    def __init__(self, runner: Runner, entry: ConnectionEntry, limits: Timeouts) -> None:
+    def __init__(self, runner: Runner, entry: ConnectionEntry, timer: PhaseTimer) -> None:
         self._runner = runner
         self._entry: ConnectionEntry | None = entry
         self._exchange: Exchange | None = None
-        self._limits = limits
+        self._timer = timer
         self.origin: Origin = entry.endpoint.origin
         self.connection_id = entry.id
         self.reused = entry.exchanges > 1
@@ -74,10 +83,14 @@ class Lease:
             LocalProtocolError: something in the request is not allowed, or the lease was used before.
             TransportError: the exchange failed. The connection is closed then, as it is after a cancellation.
         """
+        self._runner.check_caller()
         fields = headers.items() if hasattr(headers, "items") else headers
         request = build_request(self.origin, method, target, fields, make_body(content))
-        self._limits = timeouts or self._limits
-        with PhaseTimer(self._limits) as timer:
+        self.label = self.label or f"{method} {self.origin}{target.partition('?')[0]}"
+        if timeouts is not None:
+            self._timer = PhaseTimer(timeouts)
+        self._check_quiet()
+        with self._timer as timer:
             return await self.send(request, timer)
 
     async def read(self) -> bytes:
@@ -86,7 +99,8 @@ class Lease:
         Raises:
             ReadTimeout, ReadError, RemoteProtocolError: the body ended badly; the connection is closed.
         """
-        with PhaseTimer(self._limits) as timer:
+        self._runner.check_caller()
+        with self._timer as timer:
             return await self.receive(timer)
 
     @property
@@ -113,7 +127,10 @@ class Lease:
         entry, exchange = self._entry, self._exchange
         if entry is None:
             return
-        if exchange is None or exchange.outcome is not None or self.head is None or exchange.try_drain() is not None:
+        if exchange is not None and exchange.outcome is None and self.head is None:
+            # Another task is sending on it.
+            self.discard()
+        elif exchange is None or exchange.outcome is not None or exchange.try_drain() is not None:
             self._finish()
         else:
             self._entry = None
@@ -142,7 +159,7 @@ class Lease:
         try:
             self.head = head = await exchange.send(request, timer)
         except BaseException as error:
-            self._fail(exchange, error)
+            self._fail(exchange, timer, error)
             raise
         timer.rest()
         if exchange.outcome is not None:
@@ -159,7 +176,7 @@ class Lease:
         try:
             data = await exchange.receive(timer)
         except BaseException as error:
-            self._fail(exchange, error)
+            self._fail(exchange, timer, error)
             raise
         timer.rest()
         if exchange.outcome is not None:
@@ -171,11 +188,38 @@ class Lease:
         """The exchange, for the facts a replay is judged by."""
         return self._exchange
 
-    def _fail(self, exchange: Exchange, error: BaseException) -> None:
+    def _fail(self, exchange: Exchange, timer: PhaseTimer, error: BaseException) -> None:
+        timer.rest()
         exchange.abandon(CloseReason.CANCELLED_MID_EXCHANGE)
         self._finish()
+        if isinstance(error, RequestError):
+            error.annotate(origin=self.origin)
         if isinstance(error, ReadError | WriteError) and self._runner.machine.phase is Phase.CLOSED:
-            raise PoolClosed("the pool was closed during the exchange", origin=self.origin) from error
+            raise PoolClosed(
+                "the pool was closed during the exchange", origin=self.origin, request_sent=exchange.request_sent
+            ) from error
+
+    def _check_quiet(self) -> None:
+        """Look once more: any time may have passed since the connection was handed over.
+
+        Raises:
+            ReadError: the peer has closed the connection.
+            RemoteProtocolError: the peer has sent something that answers nothing (RFC 9112 §9.2).
+        """
+        if self._entry is None or self._exchange is not None:
+            return
+        reason = self._entry.handle.look()
+        if reason is None:
+            return
+        self.discard(reason)
+        if reason is CloseReason.UNSOLICITED_DATA:
+            raise RemoteProtocolError(
+                "the server spoke before it was asked",
+                reason=ProtocolReason.UNSOLICITED,
+                origin=self.origin,
+                request_sent="no",
+            )
+        raise ReadError("the connection ended before the request was sent", origin=self.origin, phase="write")
 
     def _finish(self) -> None:
         entry, self._entry = self._entry, None

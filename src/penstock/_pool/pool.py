@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import trio
 
-from .._config import PoolConfig, Upstream
+from .._config import PoolConfig, Timeouts, Upstream
 from .._core.duties import Phase
 from .._core.retry import may_replay
-from .._errors import ConnectError, NetworkError, PoolClosed, ReadError, WriteError
+from .._errors import (
+    ConnectError,
+    PoolClosed,
+    PoolError,
+    PoolTimeout,
+    ReadError,
+    RequestError,
+    UnsupportedProtocol,
+    WriteError,
+)
 from .._net.network import SocketNetwork
 from .._net.timer import PhaseTimer
-from .._types import Origin
+from .._types import DEFAULT_PORTS, Origin
 from .._url import parse_origin
 from .connecting import Connector
 from .lease import Lease
@@ -26,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from .._config import Timeouts
     from .._core.endpoint import Endpoint
     from .._http.exchange import ResponseHead
     from .._http.request import WireRequest
@@ -77,9 +86,12 @@ class Pool:
         if self._running is not None:
             raise RuntimeError("a pool is opened once; make another one")
         network: Network = SocketNetwork() if self._network is None else self._network
-        runner = Runner(
-            self.config, Connector(self.config, network), network, upstreams=self._declared, seed=self._seed
-        )
+        try:
+            runner = Runner(
+                self.config, Connector(self.config, network), network, upstreams=self._declared, seed=self._seed
+            )
+        except OSError as error:
+            raise PoolError(f"the pool cannot watch idle connections: {error.strerror}") from error
         manager = trio.open_nursery()
         nursery = await manager.__aenter__()
         self._running = runner
@@ -117,6 +129,7 @@ class Pool:
     def _runner(self) -> Runner:
         if self._running is None:
             raise RuntimeError("the pool is not open; use `async with Pool(...) as pool:`")
+        self._running.check_caller()
         return self._running
 
     # ---- connections ---------------------------------------------------------------------------------------------
@@ -144,8 +157,12 @@ class Pool:
             PoolTimeout, PoolFull, PoolClosed: no connection could be had.
             ConnectError: the dial on this caller's behalf failed.
         """
-        check_priority(priority)
-        return Acquire(self._runner, _origin(origin), priority, tenant, timeouts or self.timeouts)
+        check_place(priority, tenant)
+        if timeouts is None:
+            timeouts = self.timeouts
+        elif not isinstance(timeouts, Timeouts):
+            raise TypeError(f"timeouts must be a Timeouts, not {timeouts!r}")
+        return Acquire(self._runner, _origin(origin), priority, tenant, timeouts)
 
     async def prewarm(self, origin: str | Origin, count: int) -> None:
         """Open connections until `count` are there, without sending a request.
@@ -155,29 +172,39 @@ class Pool:
 
         Raises:
             ConnectError: a dial failed before `count` connections were there.
+            PoolTimeout: they were not there within `pool_timeout`.
             PoolClosed: the pool is closed or draining.
             ValueError: `count` is less than 1.
+            TypeError: `count` is no int.
         """
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise TypeError(f"count must be an int, not {count!r}")
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count!r}")
         runner = self._runner
-        runner.check_caller()
         machine = runner.machine
         endpoint = runner.endpoint(_origin(origin))
         count = min(count, endpoint.max_connections)
         failed_before = endpoint.counters.dials_failed
         await trio.lowlevel.checkpoint()
-        while True:
-            self._refuse_closed()
-            if endpoint.counters.dials_failed > failed_before:
-                raise self._dial_error(endpoint)
-            room = self.config.max_connections - machine.total
-            count = min(count, endpoint.live + len(endpoint.dials) + room)
-            machine.prewarm(trio.current_time(), endpoint, count)
-            runner.perform()
-            if endpoint.live >= count or not endpoint.target:
-                return
-            await runner.wait_changed()
+        limit = self.config.pool_timeout
+        with trio.move_on_after(math.inf if limit is None else limit):
+            while True:
+                self._refuse_closed()
+                if endpoint.counters.dials_failed > failed_before:
+                    raise self._dial_error(endpoint)
+                room = self.config.max_connections - machine.total
+                count = min(count, endpoint.live + len(endpoint.dials) + room)
+                machine.prewarm(trio.current_time(), endpoint, count)
+                runner.perform()
+                if endpoint.live >= count or not endpoint.target:
+                    return
+                await runner.wait_changed()
+        raise PoolTimeout(
+            f"{endpoint.live} of {count} connections were there within {limit:g} s",
+            last_dial_error=endpoint.health.last_error,
+            origin=endpoint.origin,
+        )
 
     def _dial_error(self, endpoint: Endpoint) -> BaseException:
         error = endpoint.health.last_error
@@ -197,7 +224,7 @@ class Pool:
         attempt = 1
         while True:
             entry = await runner.take(origin, timer, priority=priority, tenant=tenant, fresh=attempt > 1)
-            lease = Lease(runner, entry, timer.limits)
+            lease = Lease(runner, entry, timer)
             try:
                 return await lease.send(request, timer), lease
             except (ReadError, WriteError) as error:
@@ -216,7 +243,7 @@ class Pool:
                 )
                 if not verdict.is_allowed:
                     raise
-            except NetworkError as error:
+            except RequestError as error:
                 error.annotate(origin=origin, attempt=attempt)
                 raise
             attempt += 1
@@ -234,7 +261,6 @@ class Pool:
     def suspend(self) -> None:
         """Hold new acquires back. Exchanges in flight go on, and deadlines of waiters keep running."""
         self._runner.machine.suspend()
-        self._runner.perform()
 
     def resume(self) -> None:
         """Let go after `suspend`."""
@@ -282,6 +308,7 @@ class Pool:
         if self._running is None:
             await trio.lowlevel.checkpoint()
             return
+        self._running.check_caller()
         self._running.stop()
         with trio.CancelScope(shield=True):
             await self._stopped.wait()
@@ -304,26 +331,44 @@ class Acquire:
         self._priority = priority
         self._tenant = tenant
         self._limits = limits
+        self._lease: Lease | None = None
 
     async def __aenter__(self) -> Lease:
+        if self._lease is not None:
+            raise RuntimeError("an acquire is entered once; call pool.acquire again")
         timer = PhaseTimer(self._limits)
         entry = await self._runner.take(self._origin, timer, priority=self._priority, tenant=self._tenant)
-        self._lease = Lease(self._runner, entry, self._limits)
+        self._lease = Lease(self._runner, entry, timer)
         return self._lease
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        assert self._lease is not None
         self._lease.release_soon()
 
 
 def _origin(origin: str | Origin) -> Origin:
-    return parse_origin(origin) if isinstance(origin, str) else origin
+    """An origin whose every part was checked, wherever it comes from."""
+    if isinstance(origin, str):
+        return parse_origin(origin)
+    if not isinstance(origin, Origin):
+        raise TypeError(f"origin must be a str or an Origin, not {origin!r}")
+    if origin.scheme not in DEFAULT_PORTS:
+        raise UnsupportedProtocol(f"the scheme must be http or https, not {origin.scheme!r}")
+    return parse_origin(str(origin))
 
 
-def check_priority(priority: int) -> None:
-    """Refuse what is no priority, with the range in the message."""
+def check_place(priority: int, tenant: str | None) -> None:
+    """Refuse what is no place in a queue.
+
+    Raises:
+        TypeError: a value has the wrong type.
+        ValueError: the priority is out of range.
+    """
     if isinstance(priority, bool) or not isinstance(priority, int):
         raise TypeError(f"priority must be an int, not {priority!r}")
     if priority not in PRIORITIES:
         raise ValueError(f"priority must be from −100 to 100, not {priority!r}")
+    if tenant is not None and not isinstance(tenant, str):
+        raise TypeError(f"tenant must be a str or None, not {tenant!r}")

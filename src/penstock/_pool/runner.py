@@ -114,6 +114,7 @@ class Runner:
         """Close every connection and end every task; synchronous, may be repeated."""
         self.machine.close(trio.current_time())
         self.perform()
+        self._announce_change()
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()
 
@@ -213,7 +214,9 @@ class Runner:
         if outcome is None:
             machine.release(now, entry, succeeded=None)
         elif outcome.close is None:
-            machine.release(now, entry, idle_hint=outcome.idle_hint)
+            # What TLS has decrypted beyond the answer is as unasked for as what the parser has left.
+            unasked = entry.handle.look() if entry.endpoint.route.profile is not None else None
+            machine.release(now, entry, unasked, idle_hint=outcome.idle_hint)
         else:
             # Who was answered has no complaint, whatever ended the connection; who was not cannot tell.
             assert exchange is not None
@@ -303,13 +306,12 @@ class Runner:
         self.instruments.tell(action.event)
         self.machine.observed = bool(self.instruments)
 
-    def look_at_idle(self, entry: ConnectionEntry) -> None:
-        """An idle connection became readable: session tickets, or its end."""
-        reason = entry.handle.look()
-        if reason is None:
-            self._watch.went_idle(entry)
-        else:
+    def look_at_idle(self, entry: ConnectionEntry) -> bool:
+        """Look at an idle connection that may have become readable; whether it is still good."""
+        reason: CloseReason | None = entry.handle.look()
+        if reason is not None:
             self.machine.lost(trio.current_time(), entry, reason)
+        return reason is None
 
     def _announce_change(self) -> None:
         self._changed.set()
@@ -328,10 +330,10 @@ class Runner:
     async def _dial(self, entry: ConnectionEntry) -> None:
         connection: HTTPConnection | None = None
         error: BaseException | None = None
-        timeout = self.config.connect_timeout if entry.waiter is None else entry.waiter.connect_timeout
+        limit = self.config.connect_timeout if entry.waiter is None else entry.waiter.connect_timeout
         with trio.CancelScope() as scope:
-            if timeout is not None:
-                scope.deadline = trio.current_time() + timeout
+            if limit is not None:
+                scope.deadline = trio.current_time() + limit
             if entry.state is not State.DIALING:
                 scope.cancel()
             entry.handle = scope
@@ -341,21 +343,25 @@ class Runner:
                 error = failure
             except BaseException:
                 # A cancellation; out of a race of addresses it comes as a group.
-                self._dial_ended(entry, None, self._why_cancelled(entry, timeout))
+                self._dial_ended(entry, None, self._why_cancelled(entry, limit), limit)
                 raise
         if connection is not None or error is not None:
-            self._dial_ended(entry, connection, error)
+            self._dial_ended(entry, connection, error, limit)
 
-    def _why_cancelled(self, entry: ConnectionEntry, timeout: float | None) -> PenstockError:
+    def _why_cancelled(self, entry: ConnectionEntry, limit: float | None) -> PenstockError:
         origin = entry.endpoint.origin
         if entry.handle.cancel_called and entry.state is State.DIALING:
             return ConnectTimeout(
-                f"connect_timeout of {timeout:g} s passed while connecting", origin=origin, phase="connect"
+                f"connect_timeout of {limit:g} s passed while connecting", origin=origin, phase="connect"
             )
         return PoolClosed("the pool gave the dial up", origin=origin, phase="connect")
 
     def _dial_ended(
-        self, entry: ConnectionEntry, connection: HTTPConnection | None, error: BaseException | None
+        self,
+        entry: ConnectionEntry,
+        connection: HTTPConnection | None,
+        error: BaseException | None,
+        limit: float | None,
     ) -> None:
         machine = self.machine
         now = trio.current_time()
@@ -371,6 +377,15 @@ class Runner:
             if isinstance(error, RequestError):
                 error.annotate(origin=entry.endpoint.origin)
             local = isinstance(error, PoolClosed) or is_resource_exhaustion(error)
-            machine.dial_failed(now, entry, error, local=local)
+            spare = isinstance(error, ConnectTimeout) and _has_more_patience(entry, limit)
+            machine.dial_failed(now, entry, error, local=local, spare_waiter=spare)
         self.perform()
         self._announce_change()
+
+
+def _has_more_patience(entry: ConnectionEntry, limit: float | None) -> bool:
+    """Whether the waiter that the dial runs for now allows more time than the one it was started for."""
+    waiter = entry.waiter
+    if waiter is None or limit is None:
+        return False
+    return waiter.connect_timeout is None or waiter.connect_timeout > limit

@@ -7,6 +7,7 @@ taken. The look at hand-over covers the gap.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import trio
@@ -59,8 +60,16 @@ class Watch:
                 if entry.idle_since > due:
                     self.went_idle(entry)
                     continue
-                self._watcher.watch(entry.handle.stream, entry)
-                self._watched.add(entry)
+                # What has arrived in the meantime may sit above the socket, where no watcher sees it.
+                if self._runner.look_at_idle(entry):
+                    self._register(entry)
+            self._runner.perform()
+
+    def _register(self, entry: ConnectionEntry) -> None:
+        # Without a descriptor to spare the connection goes unwatched; the look at hand-over still covers it.
+        with contextlib.suppress(OSError):
+            self._watcher.watch(entry.handle.stream, entry)
+            self._watched.add(entry)
 
     async def watch(self) -> None:
         """Close what became readable and is no longer good; runs until cancelled."""
@@ -69,8 +78,8 @@ class Watch:
                 for token in await self._watcher.wait():
                     entry: ConnectionEntry = token  # type: ignore[assignment]
                     self._watched.discard(entry)
-                    if entry.state is State.IDLE:
-                        self._runner.look_at_idle(entry)
+                    if entry.state is State.IDLE and self._runner.look_at_idle(entry):
+                        self.went_idle(entry)
                 self._runner.perform()
         finally:
             self._watcher.close()
