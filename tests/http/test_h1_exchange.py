@@ -610,7 +610,7 @@ async def test_a_cancelled_drain_closes() -> None:
 
     assert scope.cancelled_caught
     assert exchange.outcome is not None
-    assert exchange.outcome.close is CloseReason.CANCELLED_MID_EXCHANGE
+    assert exchange.outcome.close is CloseReason.EARLY_BODY_CLOSE
 
 
 @pytest.mark.parametrize("first", ["try_drain", "drain"])

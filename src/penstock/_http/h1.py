@@ -336,8 +336,9 @@ class HTTP1Exchange:
                     left -= len(piece)
         except TransportError as error:
             self._fail(error)
-        except BaseException as error:
-            self._fail(error)
+        except BaseException:
+            # Whoever cancels this has no more time for a rest that nobody wants.
+            self.abandon(CloseReason.EARLY_BODY_CLOSE)
             raise
         return self._is_reusable()
 
