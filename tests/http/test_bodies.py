@@ -6,9 +6,13 @@ import gzip
 import io
 import os
 import tempfile
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 from penstock._errors import LocalProtocolError
 from penstock._http.body import COALESCE, FILE_PIECE, make_body
@@ -109,3 +113,58 @@ async def test_a_file_comes_in_pieces_of_useful_size(tmp_path: Path) -> None:
             while piece := await body.next_piece():
                 sizes.append(len(piece))
             assert sizes == [FILE_PIECE, 5]
+
+
+async def test_a_pipe_that_yields_nothing_can_be_given_up() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as file, os.fdopen(writing, "wb") as silent:
+        body = make_body(file)  # type: ignore[arg-type]
+        body.restart()
+        with trio.move_on_after(0.01) as scope:
+            await body.next_piece()
+        assert scope.cancelled_caught
+        silent.close()
+
+
+async def test_pipes_that_yield_nothing_leave_other_threads_alone() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as file, os.fdopen(writing, "wb") as silent:
+        body = make_body(file)  # type: ignore[arg-type]
+        body.restart()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(body.next_piece)
+            await trio.testing.wait_all_tasks_blocked()
+            assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+            silent.close()
+
+
+async def plain() -> AsyncIterator[object]:
+    for piece in WITH_A_HOLE:
+        yield piece
+
+
+WITH_A_HOLE = [b"a", None, b"c"]
+
+
+@pytest.mark.parametrize("make", [lambda: WITH_A_HOLE, lambda: iter(WITH_A_HOLE), plain])
+async def test_a_none_among_the_pieces_is_a_mistake_and_not_the_end(make: Callable[[], Any]) -> None:
+    body = make_body(make())
+    body.restart()
+    assert await body.next_piece() == b"a"
+    with pytest.raises(LocalProtocolError, match="must yield bytes, not NoneType"):
+        await body.next_piece()
+    await body.aclose()
+
+
+async def test_a_file_without_data_yet_has_not_ended() -> None:
+    class NotYet(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _: object) -> None:
+            return None
+
+    body = make_body(NotYet())  # type: ignore[arg-type]
+    body.restart()
+    with pytest.raises(LocalProtocolError, match="must yield bytes, not NoneType"):
+        await body.next_piece()

@@ -302,10 +302,43 @@ async def test_what_the_body_raises_comes_out_as_itself(make: object) -> None:
     assert not exchange.outcome.failed
 
 
-async def test_a_body_that_yields_text_is_refused() -> None:
-    exchange = HTTP1Connection(MemoryStream()).open_exchange()
-    with pytest.raises(LocalProtocolError, match="must yield bytes, not str"):
-        await exchange.send(request("POST", content=["text"]), timer())
+@pytest.mark.parametrize(("content", "kind"), [(["text"], "str"), ([b"a", None, b"c"], "NoneType")])
+async def test_a_body_that_yields_anything_but_bytes_is_refused(content: object, kind: str) -> None:
+    stream = MemoryStream()
+    exchange = HTTP1Connection(stream).open_exchange()
+    with pytest.raises(LocalProtocolError, match=f"must yield bytes, not {kind}"):
+        await exchange.send(request("POST", content=content), timer())
+
+    assert not stream.sent.endswith(b"0\r\n\r\n")
+    assert exchange.outcome is not None
+    assert exchange.outcome.close is CloseReason.DISCARDED
+
+
+@pytest.mark.parametrize("length", [[], [("Content-Length", "1")]])
+async def test_empty_pieces_do_not_starve_other_tasks(length: list[tuple[str, str]]) -> None:
+    turns = 0
+
+    def empty() -> Iterator[bytes]:
+        for _ in range(10_000):
+            yield b""
+            if turns >= 10:
+                break
+        yield b"x"
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    stream = MemoryStream()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(H11Peer(stream).serve, 1)
+        nursery.start_soon(count)
+        await ask(HTTP1Connection(stream), method="POST", content=empty(), headers=length)
+        nursery.cancel_scope.cancel()
+
+    assert turns >= 10
 
 
 async def test_a_one_shot_body_is_not_sent_twice() -> None:

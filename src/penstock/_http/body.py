@@ -3,6 +3,8 @@
 A body knows its length or it is sent chunked. A regular file up to 1 MiB is read in the event loop, because its pages
 are likely in memory and a hop to a thread costs more than the read; anything larger, and anything whose length is not
 known (a pipe may block), is read in a worker thread. A plain iterable runs in the event loop: it must not block.
+
+Only the end of a source ends a body: anything but bytes in its place is a mistake, and must not pass for a whole body.
 """
 
 from __future__ import annotations
@@ -10,11 +12,15 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
+
+import trio
 
 from .._errors import LocalProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     Piece = bytes | bytearray | memoryview
     Content = bytes | bytearray | memoryview | str | Iterable[bytes] | AsyncIterable[bytes] | BinaryIO | None
 
@@ -26,6 +32,9 @@ FILE_PIECE = 262144
 
 #: Up to this size a file is read in the event loop.
 READ_IN_LOOP = 1 << 20
+
+#: Files read in threads at once. A pipe may keep its thread for ever; it must not take those of the whole program.
+READING_THREADS = 32
 
 
 class RequestBody(Protocol):
@@ -50,7 +59,11 @@ class RequestBody(Protocol):
         ...
 
     async def next_piece(self) -> Piece | None:
-        """The next piece, None at the end. Whatever the caller's iterator raises comes out as itself."""
+        """The next piece, None at the end. Whatever the caller's iterator raises comes out as itself.
+
+        Raises:
+            LocalProtocolError: the source yielded something that is not bytes.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -110,12 +123,10 @@ class FileBody:
         size = FILE_PIECE if self._left is None else min(FILE_PIECE, self._left)
         if size == 0:
             return None
-        if self._in_thread:
-            import trio
-
-            piece = await trio.to_thread.run_sync(self._file.read, size)
-        else:
-            piece = self._file.read(size)
+        # A pipe may never answer, so its read is left behind. One of a file with a position ends soon, and is waited
+        # for: it would move the position under whoever reads the file next.
+        read = self._file.read
+        piece = _check(await _read_in_thread(read, size, self._start is None) if self._in_thread else read(size))
         if self._left is not None:
             self._left -= len(piece)
         return piece or None
@@ -143,7 +154,8 @@ class IterableBody:
 
     async def next_piece(self) -> Piece | None:
         assert self._iterator is not None
-        return next(self._iterator, None)
+        piece = next(self._iterator, _END)
+        return None if piece is _END else _check(piece)
 
     async def aclose(self) -> None:
         close = getattr(self._iterator, "close", None)
@@ -171,9 +183,10 @@ class AsyncIterableBody:
     async def next_piece(self) -> Piece | None:
         assert self._iterator is not None
         try:
-            return await anext(self._iterator)
+            piece = await anext(self._iterator)
         except StopAsyncIteration:
             return None
+        return _check(piece)
 
     async def aclose(self) -> None:
         close = getattr(self._iterator, "aclose", None)
@@ -211,6 +224,26 @@ def make_body(content: Content) -> RequestBody:
     raise TypeError(
         f"content must be bytes, str, a binary file or an (async) iterable of bytes, not {type(content).__name__}"
     )
+
+
+_END: Final = object()
+
+_reading_threads: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("penstock_reading_threads")
+
+
+def _check(piece: object) -> Piece:
+    if isinstance(piece, bytes | bytearray | memoryview):
+        return piece
+    raise LocalProtocolError(f"the request body must yield bytes, not {type(piece).__name__}", phase="write")
+
+
+async def _read_in_thread(read: Callable[[int], bytes], size: int, may_be_left_behind: bool) -> bytes:
+    try:
+        limiter = _reading_threads.get()
+    except LookupError:
+        limiter = trio.CapacityLimiter(READING_THREADS)
+        _reading_threads.set(limiter)
+    return await trio.to_thread.run_sync(read, size, abandon_on_cancel=may_be_left_behind, limiter=limiter)
 
 
 def _measure(file: Any) -> tuple[int | None, int | None]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Pieces of at least this size are not copied to be joined with their chunk size.
 _LARGE = 65536
 
-#: Writes that succeed at once before other tasks get a turn.
+#: Writes that succeed at once, and pieces without a byte, before other tasks get a turn.
 _TURNS = 16
 
 
@@ -84,18 +84,16 @@ class Upload:
             piece = await body.next_piece()
             if piece is None:
                 break
-            if not isinstance(piece, bytes | bytearray | memoryview):
-                raise LocalProtocolError(
-                    f"the request body must yield bytes, not {type(piece).__name__}", phase="write"
-                )
             view = memoryview(piece).cast("B") if isinstance(piece, memoryview) else piece
             size = len(view)
-            if left is not None:
+            if not size:
+                await self._count_turn()
+            elif left is not None:
                 left -= size
                 if left < 0:
                     raise self._mismatch("more")
                 await self._write(view)
-            elif size:
+            else:
                 await self._write_chunk(view, size)
         if left is None:
             await self._write(b"0\r\n\r\n")
@@ -117,14 +115,18 @@ class Upload:
             if taken:
                 rest = rest[taken:]
                 self.sent = "partly"
-                self._turns += 1
-                if self._turns % _TURNS == 0:
-                    # Others may take their time, and this is no wait for the peer.
-                    self._timer.disarm()
-                    await trio.lowlevel.checkpoint()
+                await self._count_turn()
             else:
                 self._timer.write()
                 await self._stream.wait_writable()
+
+    async def _count_turn(self) -> None:
+        """Let other tasks run now and then although nothing has to wait; an empty piece counts like a write."""
+        self._turns += 1
+        if self._turns % _TURNS == 0:
+            # Others may take their time, and this is no wait for the peer.
+            self._timer.disarm()
+            await trio.lowlevel.checkpoint()
 
     def _mismatch(self, word: str) -> LocalProtocolError:
         length = self._request.content_length
