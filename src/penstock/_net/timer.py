@@ -122,6 +122,9 @@ class PhaseTimer:
         """From now on, until `rest`, this is what is interrupted when a limit passes; only the total one is armed."""
         self._target = target
         self._watchdog = watchdog
+        if self.phase == "pool":
+            # There is a connection; the next thing is the request.
+            self.phase = "write"
         self._due = self.total_at
         if self.total_at != INF:
             watchdog.schedule(self, self.total_at)
