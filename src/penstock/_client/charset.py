@@ -1,11 +1,24 @@
-"""Which text codec a Content-Type names."""
+"""Which text codec a Content-Type names.
+
+Python remembers every name of a codec it is asked for, known or not, for ever. So it is asked only for names from its
+own list, in one spelling.
+"""
 
 from __future__ import annotations
 
 import codecs
+from encodings import normalize_encoding
+from encodings.aliases import aliases
+from typing import Final
 
-# Not for text from a server: quadratic time, Python's own escapes, codecs that only raise.
-_REFUSED = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"})
+#: What Python lists under another name, and the charsets that have no other name than their own. Not among them: what
+#: takes quadratic time (idna, punycode), Python's own escapes, codecs that only raise.
+_CODECS: Final = frozenset(aliases.values()) | {
+    "cp720", "cp737", "cp856", "cp874", "cp875", "cp1006", "koi8_t", "koi8_u", "utf_8_sig",
+}  # fmt: skip
+
+#: Longer than any name of a charset.
+_MAX_LABEL: Final = 40
 
 
 def find_charset(content_type: str) -> str | None:
@@ -18,12 +31,16 @@ def find_charset(content_type: str) -> str | None:
 
 
 def _to_codec(label: str) -> str | None:
-    if not label.isascii():
+    if not label.isascii() or len(label) > _MAX_LABEL:
+        return None
+    known = normalize_encoding(label).lower().replace(".", "_")
+    known = aliases.get(known, known)
+    if known not in _CODECS:
         return None
     try:
-        name = codecs.lookup(label).name
+        name = codecs.lookup(known).name
         # A codec from bytes to bytes is no charset; decoding an empty string would not tell.
         b"a".decode(name, "replace")
     except (LookupError, ValueError):
         return None
-    return None if name.replace("_", "-") in _REFUSED else name
+    return name
