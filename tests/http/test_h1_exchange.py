@@ -406,6 +406,63 @@ async def test_a_body_with_tasks_of_its_own_can_be_stopped() -> None:
 # Early answers and broken writes
 
 
+class CleanUpError(Exception):
+    pass
+
+
+async def untidy() -> AsyncIterator[bytes]:
+    try:
+        while True:
+            yield b"x" * 1000
+            await trio.sleep(1)
+    finally:
+        raise CleanUpError
+
+
+async def test_what_a_stopped_body_raises_does_not_hide_the_answer(autojump_clock: trio.testing.MockClock) -> None:
+    stream = MemoryStream()
+    exchange = HTTP1Connection(stream).open_exchange()
+    heads = []
+
+    async def send() -> None:
+        heads.append(await exchange.send(request("POST", content=untidy()), timer()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await trio.sleep(5)
+        stream.feed(REFUSAL)
+
+    assert heads[0].status == 413
+    assert await read(exchange) == b"no!"
+    assert exchange.outcome is not None
+    assert exchange.outcome.close is CloseReason.EARLY_BODY_CLOSE
+
+
+async def test_what_a_stopped_body_raises_does_not_hide_the_limit(autojump_clock: trio.testing.MockClock) -> None:
+    exchange = HTTP1Connection(MemoryStream()).open_exchange()
+
+    async def interrupt() -> None:
+        await trio.sleep(5)
+        exchange.interrupt()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(interrupt)
+        with pytest.raises(ReadError, match="a limit passed") as caught:
+            await exchange.send(request("POST", content=untidy()), timer())
+    assert isinstance(caught.value.__cause__, CleanUpError)
+
+    assert exchange.outcome is not None
+    assert exchange.outcome.close is CloseReason.TIMED_OUT
+
+
+async def test_what_a_body_raises_when_the_caller_gives_up_is_the_callers(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    exchange = HTTP1Connection(MemoryStream()).open_exchange()
+    with trio.move_on_after(5), pytest.raises(CleanUpError):
+        await exchange.send(request("POST", content=untidy()), timer())
+
+
 async def endless() -> AsyncIterator[bytes]:
     while True:
         yield b"x" * 1000

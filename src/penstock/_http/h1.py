@@ -215,16 +215,20 @@ class HTTP1Exchange:
                     await self._read_ahead(upload)
             except BaseException as error:  # noqa: ASYNC103, BLE001 - raised below, outside the nursery
                 reader_error = error
+            had_failed = upload.failure is not None
             nursery.cancel_scope.cancel()
         self._beside = None
         self.request_sent = upload.sent or self.request_sent
         self._unsent = upload.sent != "fully"
         self._broken = upload.broken
-        if upload.failure is not None:
+        timed_out = self.outcome is not None and self.outcome.close is CloseReason.TIMED_OUT
+        # A body that is stopped for an answer or a limit may raise in its clean-up; that must hide neither of them.
+        was_stopped = timed_out or (reader_error is None and not had_failed)
+        if upload.failure is not None and not (was_stopped and isinstance(upload.failure, Exception)):
             raise upload.failure
-        if self.outcome is not None and self.outcome.close is CloseReason.TIMED_OUT:
+        if timed_out:
             # The reader saw a cancellation that was ours, and ends with the nursery.
-            raise self._explain_end()
+            raise self._explain_end() from upload.failure
         if reader_error is not None:
             raise reader_error
         assert head is not None
