@@ -69,6 +69,16 @@ async def test_headers_of_client_and_request_replace_each_other(pool: FakePool) 
     assert "x-more" not in last
 
 
+async def test_what_a_caller_does_to_the_headers_of_a_request_does_not_reach_the_next(pool: FakePool) -> None:
+    client = Client(pool)  # type: ignore[arg-type]
+    response = await client.get("https://h/")
+    response.request.headers.raw.append((b"x", b"a\r\nInjected: 1"))
+    await client.get("https://h/")
+    first, second = pool.sent
+    assert first.wire.headers == second.wire.headers
+    assert b"x" not in dict(second.wire.headers)
+
+
 async def test_a_repeated_header_stays_repeated(pool: FakePool) -> None:
     await Client(pool).get("https://h", headers=[("X-A", "1"), ("x-a", "2")])  # type: ignore[arg-type]
     await Client(pool).get("https://h", headers=Headers([(b"x-a", b"1"), (b"x-a", b"2")]))  # type: ignore[arg-type]

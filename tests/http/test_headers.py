@@ -29,6 +29,13 @@ def test_names_are_found_in_any_case() -> None:
         headers["missing"]
 
 
+def test_what_is_done_to_the_wire_form_stays_outside() -> None:
+    headers = Headers(list(FIELDS))
+    headers.raw.append((b"x", b"a\r\nInjected: 1"))
+
+    assert headers.raw == FIELDS
+
+
 def test_repeated_names_are_joined_or_listed() -> None:
     headers = Headers(FIELDS)
 
@@ -44,7 +51,7 @@ def test_it_is_a_mapping_of_names_and_keeps_every_field() -> None:
     assert list(headers) == ["content-type", "set-cookie", "x-name", "x-api-key"]
     assert dict(headers.items())["set-cookie"] == "a=1, b=2"
     assert headers.multi_items()[1:3] == [("set-cookie", "a=1"), ("set-cookie", "b=2")]
-    assert headers.raw is FIELDS
+    assert headers.raw == FIELDS
     assert headers == dict(headers)
 
 

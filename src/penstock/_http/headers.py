@@ -35,8 +35,8 @@ class Headers(Mapping[str, str]):
 
     @property
     def raw(self) -> HeaderList:
-        """The fields in wire form: lower-case names, in order."""
-        return self._raw
+        """The fields in wire form: lower-case names, in order. The list is the caller's own."""
+        return list(self._raw)
 
     def _values(self, name: str) -> list[bytes] | None:
         index = self._index
