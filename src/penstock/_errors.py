@@ -8,6 +8,7 @@ leaves the package.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -43,6 +44,11 @@ def quote_peer(data: bytes) -> str:
     shown = data[:PEER_SAID_LIMIT]
     text = shown.decode("ascii", "backslashreplace").encode("unicode_escape").decode("ascii")
     return text + ("…" if len(data) > PEER_SAID_LIMIT else "")
+
+
+def without_secrets(location: bytes) -> bytes:
+    """A URL, its reference or a request target without what may be secret: user information, query and fragment."""
+    return re.sub(rb"^([^/]*//)[^/]*@", rb"\1", re.split(rb"[?#]", location, maxsplit=1)[0])
 
 
 class PenstockError(Exception):

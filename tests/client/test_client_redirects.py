@@ -17,6 +17,7 @@ from penstock._errors import (
     ProtocolReason,
     ReadTimeout,
     RemoteProtocolError,
+    RequestError,
     StreamClosed,
     StreamConsumed,
     TooManyRedirects,
@@ -200,6 +201,14 @@ async def test_a_broken_location_is_refused(location: str) -> None:
     assert len(str(caught.value)) < 1000
     assert str(caught.value.origin) == "https://a"
     assert len(pool.sent) == 1
+
+
+@pytest.mark.parametrize("location", ["/a b?token=secret", "https://user:secret@b/", "ftp://h/#secret"])
+async def test_what_is_secret_in_a_location_is_not_said(location: str) -> None:
+    client, _ = client_for(route({"https://a/": to(location)}), follow_redirects=True)
+    with pytest.raises(RequestError) as caught:
+        await client.get("https://a/")
+    assert "secret" not in str(caught.value)
 
 
 async def test_two_different_locations_are_refused() -> None:

@@ -73,12 +73,22 @@ async def test_everything_an_answer_says() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 304, 400, 404, 500, 599, 999])
-async def test_a_status_that_is_no_success_raises_on_request(status: int) -> None:
-    response = await get(Answer(status, {"location": "/x"}, b"why", reason=b"Be\x1b[31mcause"))
+@pytest.mark.parametrize(
+    ("location", "leads_to"),
+    [
+        ("/x", "/x"),
+        ("https://user:secret@h/x?token=secret#secret", "https://h/x"),
+        ("/x#access_token=secret", "/x"),
+        ("//secret@h/@x?a=/?secret", "//h/@x"),
+    ],
+)
+async def test_a_status_that_is_no_success_raises_on_request(status: int, location: str, leads_to: str) -> None:
+    response = await get(Answer(status, {"location": location}, b"why", reason=b"Be\x1b[31mcause"))
     with pytest.raises(HTTPStatusError) as caught:
         response.raise_for_status()
     assert caught.value.response is response
     message = str(caught.value)
+    assert (f"leads to {leads_to}" in message) == response.is_redirect
     assert message.startswith(f"{status} Be\\x1b[31mcause for GET https://h/path?…")
     assert "secret" not in message
     assert response.is_error == (400 <= status <= 599)

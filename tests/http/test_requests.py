@@ -68,6 +68,14 @@ def test_bad_targets(target: str) -> None:
         build(target=target)
 
 
+@pytest.mark.parametrize("target", ["/a?token=secret\0", "a?token=secret", "/a#secret", "https://user:secret@h/\0"])
+def test_a_bad_target_is_shown_without_what_may_be_secret(target: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        build(target=target)
+
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("target", ["/", "/a?b=c&d", "//a", "/%00", "/a|b{}", "http://example.com/x"])
 def test_good_targets(target: str) -> None:
     assert sent(build(target=target)).target == target.encode()

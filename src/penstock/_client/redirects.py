@@ -9,7 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .._errors import InvalidURL, ProtocolReason, RemoteProtocolError, StreamConsumed, TooManyRedirects
+from .._errors import (
+    InvalidURL,
+    ProtocolReason,
+    RemoteProtocolError,
+    StreamConsumed,
+    TooManyRedirects,
+    without_secrets,
+)
 from .._http.body import make_body
 from .._url import resolve
 from .call import Call
@@ -93,7 +100,7 @@ def _to_url(call: Call, head: ResponseHead) -> URL:
     except ValueError as error:
         # InvalidURL, UnicodeDecodeError, and two locations that differ.
         reason = f"the Location of a {head.status} cannot be followed: {error}"
-        raise _refuse(call, reason, b", ".join(sorted(locations))) from error
+        raise _refuse(call, reason, b", ".join(sorted(map(without_secrets, locations)))) from error
     if call.url.origin.is_secure and not url.origin.is_secure:
         raise _refuse(call, f"a {head.status} leads from https to http, which is not followed")
     return url

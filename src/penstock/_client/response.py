@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from .._errors import DecodingError, HTTPStatusError, quote_peer
+from .._errors import DecodingError, HTTPStatusError, quote_peer, without_secrets
 from .._http.headers import Headers
 from .charset import find_charset
 from .iterators import BytesIterator, EventIterator, KeptContent, LineIterator, RawIterator
@@ -156,7 +156,7 @@ class Response:
             return self
         reason = quote_peer(self._head.reason)
         location = self.headers.get("location") if self.is_redirect else None
-        where = f"; it leads to {quote_peer(location.encode('latin-1', 'replace'))}" if location else ""
+        where = f"; it leads to {quote_peer(without_secrets(location.encode('latin-1')))}" if location else ""
         raise HTTPStatusError(f"{self.status_code} {reason} for {self._call}{where}".replace("  ", " "), response=self)
 
     @property

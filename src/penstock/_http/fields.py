@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from .._errors import LocalProtocolError
+from .._errors import LocalProtocolError, quote_peer, without_secrets
 
 # RFC 9110 §5.6.2 token.
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -77,10 +77,14 @@ def check_target(target: str | bytes, method: bytes) -> bytes:
     """Return the request target as bytes: origin-form, absolute-form, or "*" for OPTIONS (RFC 9112 §3.2)."""
     raw = to_bytes(target, "the request target")
     if not _TARGET.fullmatch(raw):
-        raise refused(f"the request target {raw[:64]!r} is empty or has a character that must be percent-encoded")
+        raise refused(f"the request target {_shown(raw)} is empty or has a character that must be percent-encoded")
     if raw[0] == 0x2F or (raw == b"*" and method == b"OPTIONS") or raw.startswith((b"http://", b"https://")):
         return raw
-    raise refused(f"the request target {raw[:64]!r} must begin with a slash")
+    raise refused(f"the request target {_shown(raw)} must begin with a slash")
+
+
+def _shown(target: bytes) -> str:
+    return f"'{quote_peer(without_secrets(target))}'"
 
 
 def check_name(name: str | bytes) -> bytes:
