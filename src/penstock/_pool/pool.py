@@ -99,7 +99,7 @@ class Pool:
         try:
             await nursery.start(self._run)
         except BaseException:
-            await self.__aexit__(None, None, None)
+            await self.__aexit__(None, None, None)  # noqa: ASYNC102 - stopped first: what is left ends by itself
             raise
         return self
 
@@ -111,15 +111,15 @@ class Pool:
         self._running.stop()
         try:
             # The body's exception is not shown to the nursery, which would wrap it in a group: it leaves by itself.
-            await self._nursery_manager.__aexit__(None, None, None)
-        except BaseException as own:  # noqa: BLE001 - it leaves below, out of its group
+            await self._nursery_manager.__aexit__(None, None, None)  # noqa: ASYNC102 - likewise
+        except BaseException as own:  # noqa: ASYNC103, BLE001 - it leaves below, out of its group
             left = leaving(error, own)
         else:
             return
         if left is not None:
             raise left
 
-    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 - the runner calls it
         try:
             await self._runner.run(task_status)
         finally:
