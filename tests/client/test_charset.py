@@ -48,7 +48,7 @@ def test_a_charset_is_found_by_the_names_in_use(label: str, codec: str) -> None:
         "mbcs",
         "ü",
         "a" * 50,
-    ],  # fmt: skip
+    ],
 )
 def test_what_is_no_charset_is_none(label: str) -> None:
     assert find_charset(f"text/plain; charset={label}") is None
