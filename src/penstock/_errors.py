@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._types import Origin
 
 Phase = Literal["pool", "resolve", "connect", "tls", "write", "first_byte", "read", "close", "total"]
-RequestSent = Literal["no", "partly", "fully"]
+RequestSent = Literal["unknown", "no", "partly", "fully"]
 
 #: How much of what a peer said an error may quote.
 PEER_SAID_LIMIT = 64
@@ -52,7 +52,20 @@ def without_secrets(location: bytes) -> bytes:
 
 
 class PenstockError(Exception):
-    """Root of everything that Penstock raises on purpose."""
+    """Root of everything that Penstock raises on purpose.
+
+    Its errors can be copied and pickled; a copy has the message and the attributes, not the cause.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args), self.__dict__
+
+
+def _rebuild(kind: type[PenstockError], args: tuple[Any, ...]) -> PenstockError:
+    """An error without what its attributes say; making it anew would ask for arguments that are attributes by now."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class RequestError(PenstockError):
@@ -62,9 +75,12 @@ class RequestError(PenstockError):
         origin: the origin that was asked, where one is known.
         phase: what was being done when it failed.
         attempt: 1 for the first try, 2 after one transparent replay.
-        request_sent: how much of the request was handed to the network: "no", "partly" or "fully". Only "no" proves
-            that the server did not see it.
+        request_sent: how much of the request was handed to the network: "no", "partly", "fully", or "unknown". Only
+            "no" proves that the server did not see it.
     """
+
+    #: What holds where the floor that raises does not say: a class that means "never sent" or "answered" says so here.
+    request_sent: RequestSent = "unknown"
 
     def __init__(
         self,
@@ -73,17 +89,22 @@ class RequestError(PenstockError):
         origin: Origin | None = None,
         phase: Phase | None = None,
         attempt: int = 1,
-        request_sent: RequestSent = "no",
+        request_sent: RequestSent | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.origin = origin
         self.phase = phase
         self.attempt = attempt
-        self.request_sent: RequestSent = request_sent
+        if request_sent is not None:
+            self.request_sent = request_sent
 
     def __str__(self) -> str:
-        return f"{self.message} [{self.origin}]" if self.origin is not None else self.message
+        text = self._describe()
+        return text if self.origin is None else f"{text} [{self.origin}]"
+
+    def _describe(self) -> str:
+        return self.message
 
     def annotate(
         self,
@@ -93,12 +114,15 @@ class RequestError(PenstockError):
         attempt: int | None = None,
         request_sent: RequestSent | None = None,
     ) -> Self:
-        """Fill in facts that the floor which raised could not know; what is known already stays."""
+        """Fill in facts that the floor which raised could not know.
+
+        Origin and phase stay if they are known already; attempt and request_sent are replaced by what is given.
+        """
         self.origin = self.origin or origin
         self.phase = self.phase or phase
         if attempt is not None:
             self.attempt = attempt
-        if request_sent is not None:
+        if request_sent is not None and request_sent != "unknown":
             self.request_sent = request_sent
         return self
 
@@ -113,6 +137,8 @@ class TimeoutException(TransportError, TimeoutError):
 
 class ConnectTimeout(TimeoutException):
     """Resolving, connecting and the TLS handshake together took longer than `connect_timeout`."""
+
+    request_sent = "no"
 
 
 class ReadTimeout(TimeoutException):
@@ -130,6 +156,8 @@ class PoolTimeout(TimeoutException):
         ledger: counts at that moment: total, active, idle, dialing, closing, waiting, limit.
         last_dial_error: why the latest dial to this origin failed, if one failed.
     """
+
+    request_sent = "no"
 
     def __init__(
         self,
@@ -151,6 +179,8 @@ class NetworkError(TransportError):
 
 class ConnectError(NetworkError):
     """No connection could be made."""
+
+    request_sent = "no"
 
 
 class NameResolutionError(ConnectError):
@@ -226,16 +256,23 @@ class ProtocolError(TransportError):
 
 
 class LocalProtocolError(ProtocolError):
-    """The caller asked for something HTTP does not allow; nothing was sent."""
+    """The caller asked for something HTTP does not allow.
+
+    Nothing was sent, unless the body went wrong on its way; `request_sent` tells.
+    """
+
+    request_sent = "no"
 
 
 class RemoteProtocolError(ProtocolError):
-    """The server broke the rules; its connection is discarded.
+    """The server broke the rules or a limit; its connection is discarded.
 
     Attributes:
         reason: which kind of rule, from the closed set `ProtocolReason`.
-        peer_said: at most 64 bytes of what the peer sent, escaped.
+        peer_said: at most 64 bytes of what the peer sent, escaped; part of `str(error)`, not of `message`.
     """
+
+    request_sent = "fully"
 
     def __init__(
         self,
@@ -245,13 +282,14 @@ class RemoteProtocolError(ProtocolError):
         peer_said: bytes = b"",
         origin: Origin | None = None,
         phase: Phase | None = "read",
-        request_sent: RequestSent = "fully",
+        request_sent: RequestSent | None = None,
     ) -> None:
+        super().__init__(message, origin=origin, phase=phase, request_sent=request_sent)
         self.reason = reason
         self.peer_said = quote_peer(peer_said)
-        if self.peer_said:
-            message = f"{message}; the peer said: {self.peer_said}"
-        super().__init__(message, origin=origin, phase=phase, request_sent=request_sent)
+
+    def _describe(self) -> str:
+        return f"{self.message}; the peer said: {self.peer_said}" if self.peer_said else self.message
 
 
 class ProxyError(TransportError):
@@ -261,9 +299,13 @@ class ProxyError(TransportError):
 class UnsupportedProtocol(TransportError):
     """The URL's scheme is neither http nor https."""
 
+    request_sent = "no"
+
 
 class PoolError(TransportError):
     """The pool itself refused. See the subclasses."""
+
+    request_sent = "no"
 
 
 class PoolClosed(PoolError):
@@ -281,9 +323,13 @@ class CircuitOpen(PoolError):
 class DecodingError(RequestError):
     """The body cannot be decoded: broken compression, wrong charset, no JSON."""
 
+    request_sent = "fully"
+
 
 class TooManyRedirects(RequestError):
     """A redirect chain was longer than the limit, or went in a circle."""
+
+    request_sent = "fully"
 
 
 class HTTPStatusError(PenstockError):
@@ -300,6 +346,8 @@ class HTTPStatusError(PenstockError):
 
 class InvalidURL(PenstockError, ValueError):
     """The URL cannot be used; nothing was sent."""
+
+    request_sent: RequestSent = "no"
 
 
 class StreamError(PenstockError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+import pickle
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
@@ -92,6 +93,28 @@ async def test_a_status_that_is_no_success_raises_on_request(status: int, locati
     assert message.startswith(f"{status} Be\\x1b[31mcause for GET https://h/path?…")
     assert "secret" not in message
     assert response.is_error == (400 <= status <= 599)
+
+
+async def test_a_refused_status_can_be_sent_to_another_process() -> None:
+    response = await get(Answer(404, {"content-encoding": "gzip"}, gzip.compress(b"why")))
+    with pytest.raises(HTTPStatusError) as caught:
+        response.raise_for_status()
+    copied = pickle.loads(pickle.dumps(caught.value))
+
+    assert str(copied) == str(caught.value)
+    assert (copied.response.status_code, copied.response.content) == (404, b"why")
+    assert copied.response.request.headers == response.request.headers
+    assert copied.response.url == response.url
+
+
+async def test_a_pickled_response_has_no_connection() -> None:
+    client, pool = client_for(Answer(200, {}, b"body"))
+    async with client.stream("POST", "https://h/", content=iter([b"once"])) as response:
+        copied = pickle.loads(pickle.dumps(response))
+        assert await response.aread() == b"body"
+    with pytest.raises(StreamClosed):
+        await copied.aread()
+    assert pool.leases[0].ended == "finished"
 
 
 @pytest.mark.parametrize(

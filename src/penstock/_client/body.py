@@ -59,6 +59,13 @@ class ResponseBody:
         # A body is decoded from its first piece on: an answer to HEAD names a coding and has none.
         self._may_be_coded = True
 
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        """A body that is pickled with its response has no connection: what was not read by then is out of reach."""
+        state = {name: getattr(self, name) for name in self.__slots__}
+        if self._state is not BodyState.CONSUMED:
+            state["_state"] = BodyState.CLOSED
+        return None, {**state, "_lease": None, "_decoder": None, "_timer": None}
+
     def name_lease(self) -> None:
         """Tell the lease what it is for, in case it is forgotten unclosed."""
         if self._lease is not None:

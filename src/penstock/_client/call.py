@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._http.request import build_request
+from .._http.body import make_body
+from .._http.request import WireRequest, build_request
 
 if TYPE_CHECKING:
     from .._config import Timeouts
     from .._http.body import RequestBody
-    from .._http.request import WireRequest
     from .._types import HeaderList
     from .._url import URL
 
@@ -53,6 +53,21 @@ class Call:
         self.tenant = tenant
         self.max_redirects = max_redirects
         self.wire = wire or build_request(url.origin, method, url.raw_target, fields, body)
+
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        """What a pickled response tells of its request: everything but the body, which is no part of the answer."""
+        state = {name: getattr(self, name) for name in self.__slots__}
+        nothing = state["body"] = make_body(None)
+        wire = self.wire
+        state["wire"] = WireRequest(
+            wire.method,
+            wire.target,
+            wire.headers,
+            nothing,
+            content_length=wire.content_length,
+            wants_close=wire.wants_close,
+        )
+        return None, state
 
     def __str__(self) -> str:
         return f"{self.method} {self.url.shown}"

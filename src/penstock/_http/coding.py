@@ -118,7 +118,6 @@ def make_decoder(headers: HeaderList) -> Decoder | None:
         raise DecodingError(
             f"the body has {len(names)} content codings, at most {MAX_LAYERS} are taken off",
             phase="read",
-            request_sent="fully",
         )
     return Decoder([_make_layer(name) for name in reversed(names)])
 
@@ -156,9 +155,9 @@ def _make_layer(name: str) -> Layer:
             return make()
         except ImportError as error:
             raise DecodingError(
-                f"the body is coded with {name}, which needs the package {package}", phase="read", request_sent="fully"
+                f"the body is coded with {name}, which needs the package {package}", phase="read"
             ) from error
-    raise DecodingError(f"the content coding {name[:32]!r} is not known", phase="read", request_sent="fully")
+    raise DecodingError(f"the content coding {name[:32]!r} is not known", phase="read")
 
 
 def _brotli() -> Layer:

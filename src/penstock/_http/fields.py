@@ -60,7 +60,7 @@ def to_bytes(text: str | bytes, what: str) -> bytes:
 
 def refused(message: str) -> LocalProtocolError:
     """An error for something that must not be sent; nothing has been."""
-    return LocalProtocolError(message, phase="write", request_sent="no")
+    return LocalProtocolError(message, phase="write")
 
 
 def check_method(method: str | bytes) -> bytes:

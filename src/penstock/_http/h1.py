@@ -162,7 +162,7 @@ class HTTP1Exchange:
         except BaseException as error:
             self._fail(error)
             if self._broken is not None and isinstance(error, TransportError):
-                raise self._broken from error  # noqa: ASYNC104 - a TransportError is no cancellation
+                raise self._broken.annotate(request_sent=self.request_sent) from error  # noqa: ASYNC104 - a TransportError is no cancellation
             raise
 
     async def _read_head(self, timer: PhaseTimer, *, wait_first: bool, arm: bool) -> ResponseHead:
@@ -300,7 +300,7 @@ class HTTP1Exchange:
         except BaseException as error:
             self._fail(error)
             if self._broken is not None and isinstance(error, TransportError):
-                raise self._broken from error  # noqa: ASYNC104 - a TransportError is no cancellation
+                raise self._broken.annotate(request_sent=self.request_sent) from error  # noqa: ASYNC104 - a TransportError is no cancellation
             raise
 
     def _take_kept(self, kept: deque[bytes]) -> bytes:

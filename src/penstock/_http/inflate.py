@@ -95,4 +95,4 @@ def _is_zlib_header(method: int, flags: int) -> bool:
 
 def corrupt(what: str) -> DecodingError:
     """The error of a body that cannot be decoded."""
-    return DecodingError(f"the body cannot be decoded: {what}", phase="read", request_sent="fully")
+    return DecodingError(f"the body cannot be decoded: {what}", phase="read")

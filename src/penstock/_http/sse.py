@@ -48,9 +48,7 @@ class ServerSentEvent(NamedTuple):
         try:
             return json.loads(self.data)
         except (ValueError, RecursionError) as error:
-            raise DecodingError(
-                f"the data of the event is no JSON: {error}", phase="read", request_sent="fully"
-            ) from error
+            raise DecodingError(f"the data of the event is no JSON: {error}", phase="read") from error
 
 
 class EventParser:
