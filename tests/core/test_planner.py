@@ -68,6 +68,22 @@ def test_a_waiter_whose_dial_ended_takes_over_a_dial_that_runs_for_nobody() -> N
     assert story.told() == ["fail 1: dial_failed"]
 
 
+def test_a_waiter_that_took_over_a_dial_may_be_spared_its_failure() -> None:
+    story = Story()
+    story.ask()
+    story.ask()
+    story.cancel(1)
+    story.cancel(2)
+    story.ask()
+    assert story.told() == ["dial 1", "dial 2"]
+
+    story.fail(1, "took too long for who began it", spare_waiter=True)
+    assert story.told() == []
+
+    story.fail(2)
+    assert story.told() == ["fail 3: dial_failed"]
+
+
 def test_the_longest_idle_connection_of_another_endpoint_makes_room() -> None:
     story = Story(max_connections=2)
     story.idle("a")

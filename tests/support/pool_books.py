@@ -16,6 +16,9 @@ from penstock._core.waiters import Waiter, WaiterState
 from penstock._events import CloseReason
 from penstock._types import Origin
 
+#: Float sums of the same numbers in another order differ by less than this.
+EPSILON = 1e-9
+
 
 class RuleBroken(AssertionError):
     """A rule of the pool does not hold."""

@@ -140,10 +140,10 @@ class PoolModel(RuleBasedStateMachine):
         self.world.connected(self.pick(self.world.dials, pick), capacity)
 
     @precondition(lambda self: self.world.dials)
-    @rule(pick=PICKS, local=st.sampled_from([False, False, True]))
-    def dial_failed(self, pick: int, local: bool) -> None:
+    @rule(pick=PICKS, local=st.sampled_from([False, False, True]), spare_waiter=st.sampled_from([False, False, True]))
+    def dial_failed(self, pick: int, local: bool, spare_waiter: bool) -> None:
         self.world.moment()
-        self.world.dial_failed(self.pick(self.world.dials, pick), local=local)
+        self.world.dial_failed(self.pick(self.world.dials, pick), local=local, spare_waiter=spare_waiter)
 
     @precondition(lambda self: self.world.closing)
     @rule(pick=PICKS)

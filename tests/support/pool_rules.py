@@ -14,7 +14,7 @@ from penstock._core.endpoint import Counters, Endpoint
 from penstock._core.timers import INF
 from penstock._core.waiters import WaiterState
 
-from .pool_books import Books, require, same
+from .pool_books import EPSILON, Books, require, same
 
 
 class Rules(Books):
@@ -138,8 +138,10 @@ class Rules(Books):
         due = [(waiter.deadline, "a deadline") for waiter in self.waiters if waiter.state is WaiterState.QUEUED]
         interval = self.config.health_check_interval
         for entry in self.in_state(State.IDLE):
-            due.append((entry.expires_at, "the end of a life"))
-            due.append((entry.usable_until, "the end of a hint"))
+            known = self.known[entry]
+            life = self.config.keep_alive_timeout * (1.0 - 0.1 * self.chance)
+            due.append((known.opened_at + life + EPSILON, "the end of a life"))
+            due.append((known.usable_until + EPSILON, "the end of a hint"))
             if entry.idle_until > self.now:
                 due.append((entry.idle_until, "the end of an idle time"))
             if interval is not None:

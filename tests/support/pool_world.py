@@ -13,11 +13,8 @@ from penstock._core.timers import INF
 from penstock._core.waiters import Waiter, WaiterState
 from penstock._events import CloseReason, RejectReason
 
-from .pool_books import Known, broken, origin, require, same
+from .pool_books import EPSILON, Known, broken, origin, require, same
 from .pool_rules import Rules
-
-#: How long a connection may look for its end: float sums of the same numbers in another order differ this much.
-EPSILON = 1e-9
 
 ENDED = {
     RejectReason.POOL_TIMEOUT: WaiterState.TIMED_OUT,
@@ -119,12 +116,12 @@ class World(Rules):
         self.perform()
         return taken
 
-    def dial_failed(self, entry: ConnectionEntry, *, local: bool = False) -> None:
+    def dial_failed(self, entry: ConnectionEntry, *, local: bool = False, spare_waiter: bool = False) -> None:
         was_dialling = entry.state is State.DIALING
         self.dials.remove(entry)
         if not was_dialling:
             self.closing.remove(entry)
-        self.machine.dial_failed(self.now, entry, OSError("refused"), local=local)
+        self.machine.dial_failed(self.now, entry, OSError("refused"), local=local, spare_waiter=spare_waiter)
         same(entry.state, State.CLOSED, "a failed dial")
         self.perform()
 

@@ -181,7 +181,7 @@ class ReferencePool:
                 self.hand_over(fresh[0], connection)
         self.rest(now)
 
-    def dial_failed(self, now: float, connection: Connection, *, local: bool) -> None:
+    def dial_failed(self, now: float, connection: Connection, *, local: bool, spare_waiter: bool) -> None:
         if connection.state != "DIALING":
             self.closed(now, connection)
             return
@@ -203,7 +203,7 @@ class ReferencePool:
                     self.refuse_waiter(waiter, "DIAL_FAILED")
         else:
             endpoint.dial_failures += 1
-            if waiter is not None:
+            if waiter is not None and not spare_waiter:
                 self.leave(waiter)
                 self.refuse_waiter(waiter, "DIAL_FAILED")
             if self.fail(now, endpoint):

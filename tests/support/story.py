@@ -63,9 +63,9 @@ class Story:
         self.listen()
         return self.machine.connected(self.now, self.entries[number], f"socket {number}", capacity)
 
-    def fail(self, number: int, error: str = "refused", *, local: bool = False) -> None:
+    def fail(self, number: int, error: str = "refused", **how: bool) -> None:
         self.listen()
-        self.machine.dial_failed(self.now, self.entries[number], OSError(error), local=local)
+        self.machine.dial_failed(self.now, self.entries[number], OSError(error), **how)
 
     def release(self, number: int, reason: CloseReason | None = None, **how: Any) -> None:
         self.listen()

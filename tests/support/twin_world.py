@@ -80,10 +80,10 @@ class TwinWorld(World):
         self.reference.connected(self.now, self.copy(entry), capacity)
         return taken
 
-    def dial_failed(self, entry: ConnectionEntry, *, local: bool = False) -> None:
+    def dial_failed(self, entry: ConnectionEntry, *, local: bool = False, spare_waiter: bool = False) -> None:
         copy = self.copy(entry)
-        super().dial_failed(entry, local=local)
-        self.reference.dial_failed(self.now, copy, local=local)
+        super().dial_failed(entry, local=local, spare_waiter=spare_waiter)
+        self.reference.dial_failed(self.now, copy, local=local, spare_waiter=spare_waiter)
 
     def closed(self, entry: ConnectionEntry) -> None:
         copy = self.copy(entry)
