@@ -89,10 +89,10 @@ def leaf_pin(certificate: trustme.LeafCert) -> str:
     return pin_of(certificate.cert_chain_pems[0].bytes())
 
 
-def expired() -> trustme.LeafCert:
+def expired(name: str = HOST) -> trustme.LeafCert:
     """Valid until yesterday."""
     now = dt.datetime.now(dt.UTC)
-    return root().issue_cert(HOST, not_before=now - 3 * _DAY, not_after=now - _DAY)
+    return root().issue_cert(name, not_before=now - 3 * _DAY, not_after=now - _DAY)
 
 
 def premature() -> trustme.LeafCert:

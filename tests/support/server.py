@@ -31,7 +31,8 @@ class SocketPeerStream:
 
     def __init__(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if accepted.family != socket.AF_UNIX:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = accepted
         self.ended_cleanly = False
 
@@ -97,6 +98,7 @@ class ScriptServer:
     Args:
         handler: plays each connection; see `penstock.testing.serve_in_turn` for several.
         tls: the server's TLS settings; None serves plain HTTP.
+        listener: a listening socket to serve instead of a port of its own.
         receive_buffer: SO_RCVBUF of accepted connections, for clients that are to get stuck while sending.
 
     Attributes:
@@ -105,18 +107,24 @@ class ScriptServer:
     """
 
     def __init__(
-        self, handler: Handler, *, tls: ssl.SSLContext | None = None, receive_buffer: int | None = None
+        self,
+        handler: Handler,
+        *,
+        tls: ssl.SSLContext | None = None,
+        receive_buffer: int | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         self._handler = handler
         self._tls = tls
         self._handlers = PeerNursery()
-        self._listener = socket.socket()
+        self._listener = socket.socket() if listener is None else listener
         if receive_buffer is not None:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._listener.bind(("127.0.0.1", 0))
-        self._listener.listen(1024)
+        if listener is None:
+            self._listener.bind(("127.0.0.1", 0))
+            self._listener.listen(1024)
         self._listener.setblocking(False)
-        self.port: int = self._listener.getsockname()[1]
+        self.port: int = self._listener.getsockname()[1] if listener is None else 0
         self.peers: list[ScriptedPeer] = []
 
     @property
