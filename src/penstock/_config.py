@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -71,6 +72,17 @@ def _one_of(*choices: str) -> Validator:
     return check
 
 
+def _address(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"{field.name} must be a str, not {value!r}")
+    try:
+        ip_address(value)
+    except ValueError:
+        raise ValueError(f"{field.name} must be an IP address, not {value!r}") from None
+
+
 def _not_there_yet(only: object, what: str) -> Validator:
     """Refuse everything but `only`: the behaviour behind the option does not exist yet."""
 
@@ -131,7 +143,7 @@ class PoolConfig:
     max_idle_connections: int | None = attrs.field(default=None, validator=_whole(0, optional=True))
     min_idle: int = attrs.field(default=0, validator=_whole(0))
     # Envoy's bound on pending requests.
-    max_waiters: int = attrs.field(default=1024, validator=_whole(0))
+    max_waiters: int = attrs.field(default=1024, validator=_whole(1))
     # Eight at a time: enough to fill a pool in a few round trips, too few for a storm of handshakes.
     max_dials_per_host: int = attrs.field(default=8, validator=_whole(1))
 
@@ -162,9 +174,7 @@ class PoolConfig:
     dns_ttl: float = attrs.field(default=300.0, validator=_seconds(optional=False, zero=True))
     # RFC 8305 §5: 250 ms is the recommended connection attempt delay.
     happy_eyeballs_delay: float = attrs.field(default=0.25, validator=_seconds(optional=False))
-    local_address: str | None = attrs.field(
-        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(str))
-    )
+    local_address: str | None = attrs.field(default=None, validator=_address)
 
     # What curl, undici and nghttp2 allow lies between 16 and 300 KiB.
     max_head_size: int = attrs.field(default=65536, validator=_whole(1024, 1 << 24))
@@ -225,24 +235,23 @@ class PoolConfig:
                 raise ValueError(f"{variable}: there is no such setting")
             if name in overrides:
                 continue
-            found[name] = _parse_variable(variable, text.strip(), str(fields[name].type))
+            value = found[name] = _parse_variable(variable, text.strip(), str(fields[name].type))
+            check = fields[name].validator
+            assert check is not None
             try:
-                cls(**{name: found[name]}) if name not in _CROSS_CHECKED else None
+                check(None, fields[name], value)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{variable}: {error}") from None
         try:
             return cls(**found, **overrides)
         except (TypeError, ValueError) as error:
-            # Each variable was tried by itself, so it is to blame only where it does not go with another setting.
+            # Each value is right by itself, so it is to blame only where it does not go with another setting.
             said = re.findall(r"\w+", str(error))
             names = ", ".join(f"PENSTOCK_{name.upper()}" for name in found if name in said)
             if not names:
                 raise
             raise ValueError(f"{names}: {error}") from None
 
-
-#: Fields that are only valid together with another; a single one cannot be tried alone.
-_CROSS_CHECKED = frozenset({"min_idle", "max_connections_per_host", "dial_backoff", "dial_backoff_max"})
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 

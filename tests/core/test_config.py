@@ -22,7 +22,7 @@ WHOLE: dict[str, tuple[int, int | None, bool]] = {
     "max_connections_per_host": (1, 1_000_000, False),
     "max_idle_connections": (0, None, True),
     "min_idle": (0, None, False),
-    "max_waiters": (0, None, False),
+    "max_waiters": (1, None, False),
     "max_dials_per_host": (1, None, False),
     "max_requests_per_connection": (1, None, True),
     "unhealthy_threshold": (1, None, False),
@@ -151,7 +151,16 @@ def test_the_orders_of_reuse_are_named() -> None:
 def test_the_rest_is_checked_by_type() -> None:
     assert message(TypeError, {"tls": {"trust": "system"}}) == "tls must be a TLSConfig, not {'trust': 'system'}"
     assert "local_address" in message(TypeError, {"local_address": 7})
-    assert PoolConfig(local_address="127.0.0.1").local_address == "127.0.0.1"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", None])
+def test_a_local_address_is_an_ip_address(address: str | None) -> None:
+    assert PoolConfig(local_address=address).local_address == address
+
+
+@pytest.mark.parametrize("address", ["localhost", "", "127.0.0.1:80", "[::1]", "127.1"])
+def test_what_is_no_ip_address_is_no_local_address(address: str) -> None:
+    assert message(ValueError, {"local_address": address}) == f"local_address must be an IP address, not {address!r}"
 
 
 def test_an_unknown_field_is_refused() -> None:
@@ -289,6 +298,18 @@ def test_a_bad_value_names_its_variable(variable: str, text: str, rest: str) -> 
     assert str(caught.value) == f"PENSTOCK_{variable}{rest}"
 
 
+@pytest.mark.parametrize(("variable", "text"), [("MIN_IDLE", "-1"), ("DIAL_BACKOFF", "0"), ("LOCAL_ADDRESS", "here")])
+def test_a_bad_value_blames_no_other_variable(variable: str, text: str) -> None:
+    others = {
+        "PENSTOCK_MAX_CONNECTIONS_PER_HOST": "3",
+        "PENSTOCK_DIAL_BACKOFF_MAX": "5",
+        "PENSTOCK_IDLE_TIMEOUT": "5",
+        f"PENSTOCK_{variable}": text,
+    }
+    with pytest.raises(ValueError, match=f"^PENSTOCK_{variable}: {variable.lower()} must"):
+        PoolConfig.from_env(others)
+
+
 def test_variables_that_do_not_go_together_are_all_named() -> None:
     with pytest.raises(ValueError, match="PENSTOCK_") as caught:
         PoolConfig.from_env({"PENSTOCK_MIN_IDLE": "5", "PENSTOCK_MAX_CONNECTIONS_PER_HOST": "4"})
@@ -300,9 +321,9 @@ def test_variables_that_do_not_go_together_are_all_named() -> None:
 
 
 def test_a_mistake_of_the_caller_blames_no_variable() -> None:
-    with pytest.raises(ValueError, match=r"^max_waiters must be at least 0, not -1$"):
+    with pytest.raises(ValueError, match=r"^max_waiters must be at least 1, not -1$"):
         PoolConfig.from_env({}, max_waiters=-1)
-    with pytest.raises(ValueError, match=r"^max_waiters must be at least 0, not -1$"):
+    with pytest.raises(ValueError, match=r"^max_waiters must be at least 1, not -1$"):
         PoolConfig.from_env({"PENSTOCK_MAX_CONNECTIONS": "5"}, max_waiters=-1)
     with pytest.raises(TypeError, match="max_waters"):
         PoolConfig.from_env({}, max_waters=3)

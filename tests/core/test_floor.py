@@ -334,7 +334,9 @@ def test_a_floor_does_not_wait_for_exchanges_that_may_take_long() -> None:
 
 
 def test_an_endpoint_is_in_use_even_if_nobody_could_wait() -> None:
-    story = Story(min_idle=1, max_waiters=0)
-    story.ask()
+    story = Story(min_idle=1, max_waiters=1)
+    story.ask("a")
+    story.told()
+    story.ask("b")
 
-    assert story.told() == ["fail 1: pool_full", "dial 1"]
+    assert story.told() == ["fail 2: pool_full", "dial 2"]

@@ -61,19 +61,6 @@ async def test_pool_timeout_carries_the_last_error_of_a_dial(autojump_clock: Moc
         assert s.network.connects == 1
 
 
-async def test_a_zero_queue_is_full_at_once(autojump_clock: MockClock) -> None:
-    async with scene(serve_ok(delay=1), max_connections=1, max_waiters=0) as s:
-        await s.pool.prewarm(s.url, 1)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(s.client.get, s.url)
-            await wait_all_tasks_blocked()
-            with pytest.raises(penstock.PoolFull, match="max_waiters=0") as e:
-                await s.client.get(s.url)
-            assert (str(e.value.origin), e.value.phase) == (s.url, "pool")
-        assert trio.current_time() == 1
-        assert_at_rest(s.pool, s.network)
-
-
 async def test_one_more_than_may_wait(autojump_clock: MockClock) -> None:
     async with scene(serve_ok(delay=1), max_connections=1, max_waiters=3) as s:
         refused = 0

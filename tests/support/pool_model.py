@@ -37,7 +37,7 @@ def configs(draw: st.DrawFn) -> PoolConfig:
         max_connections_per_host=per_host,
         max_idle_connections=draw(st.none() | st.integers(0, 3)),
         min_idle=draw(st.sampled_from([0, 0, 1, min(2, per_host)])),
-        max_waiters=draw(st.sampled_from([0, 1, 3, 6, 20])),
+        max_waiters=draw(st.sampled_from([1, 1, 3, 6, 20])),
         max_dials_per_host=draw(st.integers(1, 4)),
         keep_alive=draw(st.sampled_from([True, True, True, False])),
         idle_timeout=10.0023,
