@@ -148,7 +148,7 @@ async def test_after_a_fork(autojump_clock: MockClock) -> None:
                 for use in uses:
                     with pytest.raises(RuntimeError, match="opened before a fork; open one in the child process"):
                         step(use())
-            except BaseException:
+            except BaseException:  # noqa: ASYNC103 - the child ends here
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
