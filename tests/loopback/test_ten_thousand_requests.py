@@ -12,6 +12,7 @@ import trio
 import penstock
 from penstock.testing import serve_ok
 from tests.support.certificates import client_config, server_context
+from tests.support.nginx import SMALL
 from tests.support.nginx import nginx as nginx
 from tests.support.server import ScriptServer
 
@@ -70,13 +71,8 @@ async def test_ten_thousand_requests_over_tls() -> None:
 @needs_proc
 async def test_ten_thousand_requests_to_nginx(nginx: Nginx) -> None:
     tasks, descriptors = living_tasks(), open_descriptors()
-    statistics = await ask(nginx.tls_url + "/", await _root(nginx))
+    statistics = await ask(nginx.tls_url + "/small", SMALL)
     # nginx ends a connection after a thousand requests.
     assert statistics.counts.dials_ok <= CONNECTIONS + REQUESTS // 1000
     assert statistics.total <= CONNECTIONS
     assert (living_tasks(), open_descriptors()) == (tasks, descriptors)
-
-
-async def _root(nginx: Nginx) -> bytes:
-    async with penstock.Client() as client:
-        return (await client.get(nginx.url + "/")).content
