@@ -21,6 +21,7 @@ from penstock._config import Timeouts
 from penstock._errors import (
     DecodingError,
     HTTPStatusError,
+    ProtocolReason,
     ReadError,
     ReadTimeout,
     RemoteProtocolError,
@@ -93,6 +94,38 @@ async def test_a_status_that_is_no_success_raises_on_request(status: int, locati
     assert message.startswith(f"{status} Be\\x1b[31mcause for GET https://h/path?…")
     assert "secret" not in message
     assert response.is_error == (400 <= status <= 599)
+
+
+LARGE = [b"x" * 60, b"y" * 40]
+LARGE_AND_CODED = [gzip.compress(b"x" * 100)]
+
+
+@pytest.mark.parametrize(("headers", "pieces"), [({}, LARGE), ({"content-encoding": "gzip"}, LARGE_AND_CODED)])
+async def test_a_body_that_is_read_whole_has_a_limit(headers: dict[str, str], pieces: list[bytes]) -> None:
+    for limit in (100, None):
+        client, pool = client_for(Answer(200, headers, *pieces), max_content_size=limit)
+        assert len((await client.get("https://h/")).content) == 100
+    client, pool = client_for(Answer(200, headers, *pieces), max_content_size=99)
+    with pytest.raises(RemoteProtocolError, match=r"larger than max_content_size \(99 bytes\)") as caught:
+        await client.get("https://h/")
+    assert caught.value.reason is ProtocolReason.LIMIT
+    assert str(caught.value.origin) == "https://h"
+    async with client.stream("GET", "https://h/") as response:
+        with pytest.raises(RemoteProtocolError, match="max_content_size"):
+            await response.aread()
+    assert [lease.ended for lease in pool.leases] == ["discarded", "discarded"]
+
+
+async def test_a_body_that_is_streamed_has_no_limit() -> None:
+    client, _ = client_for(Answer(200, {}, *LARGE), max_content_size=10)
+    async with client.stream("GET", "https://h/") as response:
+        assert len(b"".join([piece async for piece in response.aiter_bytes()])) == 100
+
+
+async def test_a_bomb_does_not_go_off_by_default() -> None:
+    bomb = gzip.compress(gzip.compress(bytes(200 << 20), 1))
+    with pytest.raises(RemoteProtocolError, match="larger than max_content_size"):
+        await get(Answer(200, {"content-encoding": "gzip, gzip"}, bomb))
 
 
 async def test_a_refused_status_can_be_sent_to_another_process() -> None:

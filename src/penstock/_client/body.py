@@ -8,11 +8,12 @@ objects, not generators that would want to run on.
 from __future__ import annotations
 
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Self
 
 import trio
 
-from .._errors import RequestError, StreamClosed, StreamConsumed, StreamError
+from .._errors import ProtocolReason, RemoteProtocolError, RequestError, StreamClosed, StreamConsumed, StreamError
 from .._http.coding import make_decoder
 
 if TYPE_CHECKING:
@@ -44,16 +45,20 @@ class ResponseBody:
     """
 
     __slots__ = (
-        "_call", "_decoder", "_head", "_lease", "_may_be_coded", "_state", "_timer", "connection_id", "trailers",
+        "_call", "_decoder", "_head", "_lease", "_max_size", "_may_be_coded", "_state", "_timer", "connection_id",
+        "trailers",
     )  # fmt: skip
 
-    def __init__(self, call: Call, head: ResponseHead, lease: Lease, timer: PhaseTimer) -> None:
+    def __init__(
+        self, call: Call, head: ResponseHead, lease: Lease, timer: PhaseTimer, *, max_size: int | None
+    ) -> None:
         self.connection_id = lease.connection_id
         self.trailers: HeaderList = []
         self._call = call
         self._head = head
         self._lease: Lease | None = lease
         self._timer = timer
+        self._max_size = max_size
         self._state = BodyState.UNREAD
         self._decoder: Decoder | None = None
         # A body is decoded from its first piece on: an answer to HEAD names a coding and has none.
@@ -99,7 +104,15 @@ class ResponseBody:
     async def read_within(self, timer: PhaseTimer) -> bytes:
         """The same for a caller who has entered the timer, and closes the body if this raises."""
         pieces: list[bytes] = []
+        room = inf if self._max_size is None else self._max_size
         while piece := await self._next_decoded(timer):
+            room -= len(piece)
+            if room < 0:
+                raise RemoteProtocolError(
+                    f"the body of {self._call} is larger than max_content_size ({self._max_size} bytes); "
+                    "stream it, or raise the limit",
+                    reason=ProtocolReason.LIMIT,
+                )
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

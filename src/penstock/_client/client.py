@@ -11,7 +11,7 @@ from .._errors import PoolClosed, RequestError
 from .._net.timer import PhaseTimer
 from .._pool.pool import Pool
 from .body import ResponseBody
-from .limits import UNSET
+from .limits import MAX_CONTENT_SIZE, UNSET, check_content_size
 from .redirects import follow, is_redirect
 from .request import Composer
 from .response import Response
@@ -43,6 +43,8 @@ class Client:
         timeout: limits of every request that brings none; left out, the pool's hold.
         follow_redirects: whether redirects are followed where a request does not say.
         max_redirects: how many are followed for one request.
+        max_content_size: how large a body may be, in bytes after decoding, that is read whole (by `request` and its
+            like, and by `Response.aread`); None for no limit. Iterating over a body has no limit.
         json_dumps: turns `json=` arguments into str or bytes; the standard library's, compact, if None.
         json_loads: what `Response.json` uses on the body's bytes; the standard library's if None.
 
@@ -64,6 +66,7 @@ class Client:
         timeout: TimeoutArgument | Unset = UNSET,
         follow_redirects: bool = False,
         max_redirects: int = 20,
+        max_content_size: int | None = MAX_CONTENT_SIZE,
         json_dumps: Callable[[Any], str | bytes] | None = None,
         json_loads: Callable[[bytes], Any] | None = None,
     ) -> None:
@@ -74,6 +77,7 @@ class Client:
         self._pool: Pool | None = pool
         self._owned: Pool | None = None
         self._is_closed = False
+        self._max_content_size = check_content_size(max_content_size)
         self._json_loads = json_loads
         self._composer = Composer(
             base_url=base_url,
@@ -119,7 +123,8 @@ class Client:
                 yet.
 
         Raises:
-            RequestError: the request could not be answered; see its subclasses and attributes.
+            RequestError: the request could not be answered; see its subclasses and attributes. A body larger than
+                `max_content_size` is a `RemoteProtocolError` with the `reason` LIMIT; its connection is given up.
             InvalidURL: the URL cannot be used.
             ValueError: options contradict each other, or are not available yet.
             TypeError: an option has the wrong type.
@@ -209,7 +214,7 @@ class Client:
             head, lease = await pool._exchange(
                 call.url.origin, call.wire, timer=timer, priority=call.priority, tenant=call.tenant
             )
-            body = ResponseBody(call, head, lease, timer)
+            body = ResponseBody(call, head, lease, timer, max_size=self._max_content_size)
             seconds = trio.current_time() - timer.started_at
             response = Response(call, head, body, seconds=seconds, history=history, json_loads=self._json_loads)
             if call.max_redirects < 0 or not is_redirect(head):

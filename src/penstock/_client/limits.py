@@ -1,11 +1,11 @@
-"""What `timeout=` means."""
+"""What `timeout=` means, and how large a body may become in memory."""
 
 from __future__ import annotations
 
 from enum import Enum
 from functools import lru_cache
 from math import isfinite
-from typing import Literal
+from typing import Final, Literal
 
 from .._config import Timeouts
 
@@ -23,6 +23,10 @@ UNSET: Literal[Unset.UNSET] = Unset.UNSET
 
 #: Seconds for each phase, a complete `Timeouts`, None for no limit at all.
 TimeoutArgument = float | Timeouts | None
+
+#: Ten such answers at once still fit into a small container, and whoever expects a larger one streams it. Without a
+#: limit 300 KiB of gzip become 300 MiB.
+MAX_CONTENT_SIZE: Final = 100 * 1024 * 1024
 
 _NO_LIMITS = Timeouts(connect=None, read=None, write=None, pool=None, first_byte=None, total=None)
 
@@ -45,6 +49,22 @@ def to_timeouts(timeout: TimeoutArgument) -> Timeouts:
     if not isfinite(timeout) or timeout <= 0:
         raise ValueError(f"timeout must be more than 0 and finite (None for no limit), not {timeout!r}")
     return _each_phase(timeout)
+
+
+def check_content_size(size: int | None) -> int | None:
+    """Return what may be a `max_content_size`.
+
+    Raises:
+        TypeError: it is neither an int nor None.
+        ValueError: it is less than 1.
+    """
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"max_content_size must be an int or None, not {size!r}")
+    if size < 1:
+        raise ValueError(f"max_content_size must be at least 1 (None for no limit), not {size}")
+    return size
 
 
 @lru_cache(maxsize=64)

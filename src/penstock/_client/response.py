@@ -201,7 +201,7 @@ class Response:
         Raises:
             StreamConsumed: somebody else began to read it.
             StreamClosed: the response is closed.
-            RequestError: the body broke off, or cannot be decoded.
+            RequestError: the body broke off, cannot be decoded, or is larger than the client's `max_content_size`.
         """
         if self._content is None:
             self._content = await self._body.read_all()
