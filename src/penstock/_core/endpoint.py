@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Counters:
     """What has happened so far, as integers; they only grow.
 
-    Always: acquires = delivered + failed + timed_out + cancelled + rejected + queued, and
-    dials_started = dials_ok + dials_failed + dials_given_up + in flight.
+    Always: acquires = delivered − refused + failed + timed_out + cancelled + rejected + queued,
+    delivered = released + refused + held, dials_started = dials_ok + dials_failed + dials_given_up + in flight, and
+    dials_started = closed + slots in use.
     """
 
     __slots__ = (
@@ -90,7 +91,7 @@ class Endpoint:
         ready: connections with room, in the order of the reuse strategy.
         dials: connections being dialled, oldest first.
         target: connections that a prewarm asked for and that are not there yet; 0 if none.
-        last_used: when somebody last acquired or prewarmed; `INF` for a declared endpoint, which is always in use.
+        last_used: when somebody last acquired or prewarmed; a declared endpoint is always in use.
         closed_by_reason: closes so far, by the value of their reason.
     """
 
