@@ -22,6 +22,7 @@ FLOORS = {
     "_config": 0,
     "_tls_config": 0,
     "_url": 0,
+    "_version": 0,
     "_core": 1,
     "_net": 2,
     "_http": 3,

@@ -1,8 +1,11 @@
 """The HTTP connection pool engine for trio."""
 
 from ._client.client import Client as Client
+from ._client.limits import TimeoutArgument as TimeoutArgument
+from ._client.request import RequestOptions as RequestOptions
 from ._client.response import Request as Request
 from ._client.response import Response as Response
+from ._client.streams import EventStream as EventStream
 from ._config import PoolConfig as PoolConfig
 from ._config import Timeouts as Timeouts
 from ._config import Upstream as Upstream
@@ -55,5 +58,4 @@ from ._pool.statistics import Explanation as Explanation
 from ._pool.statistics import Statistics as Statistics
 from ._tls_config import TLSConfig as TLSConfig
 from ._types import Origin as Origin
-
-__version__ = "0.1.0"
+from ._version import __version__ as __version__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
-from typing import Any, assert_type
+from typing import Any, Unpack, assert_type
 
 import penstock
 from penstock import events
@@ -76,6 +76,20 @@ async def client(pool: penstock.Pool) -> None:
             async for event in events:
                 assert_type(event, penstock.ServerSentEvent)
                 assert_type(event.data, str)
+
+
+async def ask(client: penstock.Client, url: str, **options: Unpack[penstock.RequestOptions]) -> penstock.Response:
+    return await client.get(url, **options)
+
+
+async def ask_patiently(client: penstock.Client, url: str, patience: penstock.TimeoutArgument = None) -> None:
+    assert_type(await ask(client, url, timeout=patience, tenant="acme"), penstock.Response)
+    async with client.sse("GET", url, timeout=patience) as events:
+        await last(events)
+
+
+async def last(events: penstock.EventStream) -> str:
+    return [event.data async for event in events][-1]
 
 
 async def errors(client: penstock.Client) -> None:

@@ -14,6 +14,7 @@ from .._http.request import WireRequest, build_request
 from .._pool.pool import check_place
 from .._types import Origin
 from .._url import URL, extend, parse_url
+from .._version import __version__
 from .call import Call
 from .fields import encode_fields
 from .json_codec import find_dumps
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 HeaderArgument = Mapping[str, str] | Iterable[tuple[str, str]] | Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]]
 
-USER_AGENT = b"penstock/0.1.0"
+USER_AGENT = b"penstock/" + __version__.encode()
 
 # The HTML standard §9.2.2; compression would only hold events back.
 _FOR_EVENTS: HeaderList = [
