@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -140,6 +141,19 @@ async def test_another_server_under_the_same_name_gets_a_full_handshake() -> Non
     profile = TLSProfile(TLSConfig(trust=forge.root_file()))
     await use(profile, forge.server(forge.leaf()))
     assert not (await use(profile, forge.server(forge.leaf(key=1)))).session_reused
+
+
+async def test_a_session_does_not_outlive_the_files_it_was_made_under(tmp_path: Path) -> None:
+    trust = tmp_path / "trust.pem"
+    trust.write_bytes(forge.root().cert_pem.bytes())
+    profile, context = TLSProfile(TLSConfig(trust=trust)), forge.server(forge.leaf())
+    await use(profile, context)
+    assert (await use(profile, context)).session_reused
+    more = tmp_path / "more.pem"
+    more.write_bytes(forge.root().cert_pem.bytes() + forge.stranger().cert_pem.bytes())
+    more.replace(trust)
+    assert not (await use(profile, context)).session_reused
+    assert (await use(profile, context)).session_reused
 
 
 def test_the_store_is_bounded() -> None:

@@ -141,6 +141,48 @@ def test_a_renewed_file_gets_a_new_context(tmp_path: Path) -> None:
     assert [len(context.get_ca_certs()) for context in (first, second)] == [1, 2]
 
 
+def renew(cert: Path, key: Path) -> None:
+    """Put a new pair in the place of what is there."""
+    issued = forge.root().issue_cert("client.example")
+    for path, pem in ((cert, issued.cert_chain_pems[0]), (key, issued.private_key_pem)):
+        pem.write_to_path(path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+
+def test_a_profile_takes_up_renewed_files(tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    renew(cert, key)
+    profile = TLSProfile(TLSConfig(trust=forge.root_file(), client_cert=(cert, key)))
+    first, sessions = profile.context, profile.sessions
+    assert profile.context is first
+    renew(cert, key)
+    second = profile.context
+    assert second is not first
+    assert profile.context is second
+    # A session of another context cannot be offered.
+    assert profile.sessions is not sessions
+
+
+def test_while_files_are_replaced_the_old_ones_hold(tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    renew(cert, key)
+    profile = TLSProfile(TLSConfig(trust=forge.root_file(), client_cert=(cert, key)))
+    first = profile.context
+    renew(cert, tmp_path / "later.pem")
+    assert profile.context is first
+    (tmp_path / "later.pem").replace(key)
+    assert profile.context is not first
+
+
+def test_a_password_stays_with_its_settings(tmp_path: Path) -> None:
+    from penstock._net import tls_profile
+
+    cert, key = encrypted(tmp_path)
+    profile = TLSProfile(TLSConfig(trust=forge.root_file(), client_cert=(cert, key, "hunter2")))
+    assert profile.context is profile.context
+    assert "hunter2" not in repr(tls_profile._contexts)
+
+
 def test_a_context_refuses_renegotiation_and_common_names() -> None:
     context = TLSProfile(TLSConfig(trust=forge.root_file(), minimum_version="TLSv1.2")).context
     assert context.options & ssl.OP_NO_RENEGOTIATION

@@ -45,18 +45,22 @@ async def start_tls(stream: ByteStream, profile: TLSProfile, *, host: str, port:
 
 
 class _Handshake:
-    __slots__ = ("_endpoint", "_heard", "_incoming", "_outgoing", "_pins", "_profile", "_stored", "_stream", "_tls")
+    __slots__ = (
+        "_endpoint", "_heard", "_incoming", "_outgoing", "_pins", "_profile", "_sessions", "_stored", "_stream", "_tls",
+    )  # fmt: skip
 
     def __init__(self, stream: ByteStream, profile: TLSProfile, host: str, port: int) -> None:
         self._stream = stream
         self._profile = profile
         self._endpoint = (host, port)
         self._pins = profile.pins_for(host)
+        # In this order, and kept: a session belongs to its context.
+        context, self._sessions = profile.context, profile.sessions
         self._stored = self._session_to_offer()
         self._heard = b""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         try:
-            self._tls = profile.context.wrap_bio(
+            self._tls = context.wrap_bio(
                 self._incoming,
                 self._outgoing,
                 server_hostname=host,
@@ -68,7 +72,7 @@ class _Handshake:
     def _session_to_offer(self) -> StoredSession | None:
         if not self._profile.config.session_resumption:
             return None
-        stored = self._profile.sessions.get(self._endpoint)
+        stored = self._sessions.get(self._endpoint)
         # Without the pins of its full handshake a resumed session has nothing to show.
         return None if stored is not None and self._pins and not stored.verified_pins else stored
 
@@ -80,7 +84,7 @@ class _Handshake:
             await self._send()
         except NetworkError as error:
             if self._stored is not None:
-                self._profile.sessions.drop(self._endpoint)
+                self._sessions.drop(self._endpoint)
             if isinstance(error, TLSError):
                 raise
             raise TLSError(f"the connection broke in the TLS handshake: {error.message}", phase="tls") from error
@@ -159,7 +163,7 @@ class _Handshake:
             raise TLSError(f"the server chose the protocol {protocol!r}, which was not offered", phase="tls")
 
     def _keeper(self, verified_pins: tuple[str, ...]) -> Callable[[ssl.SSLSession], None] | None:
-        profile, endpoint = self._profile, self._endpoint
-        if not profile.config.session_resumption:
+        sessions, endpoint = self._sessions, self._endpoint
+        if not self._profile.config.session_resumption:
             return None
-        return lambda session: profile.sessions.put(endpoint, StoredSession(session, verified_pins))
+        return lambda session: sessions.put(endpoint, StoredSession(session, verified_pins))

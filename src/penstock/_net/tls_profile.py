@@ -1,7 +1,11 @@
-"""What connections with the same TLS settings share: one context, made late, and their sessions."""
+"""What connections with the same TLS settings share: one context, made late, and their sessions.
+
+Certificates and keys are renewed while programs run, so their files are looked at before each handshake.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,15 +35,16 @@ class TLSProfile:
 
     Attributes:
         config: the settings.
-        sessions: the sessions to resume, per host and port.
+        sessions: the sessions to resume, per host and port; new ones belong to a new context.
     """
 
-    __slots__ = ("_context", "config", "sessions")
+    __slots__ = ("_context", "_stamps", "config", "sessions")
 
     def __init__(self, config: TLSConfig) -> None:
         self.config = config
         self.sessions = SessionStore()
         self._context: ssl.SSLContext | None = None
+        self._stamps: Hashable = None
 
     @property
     def identity(self) -> Hashable:
@@ -48,13 +53,21 @@ class TLSProfile:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """The context, made at the first use.
+        """The context, made at the first use, and anew when a file of certificates or keys has changed.
 
         Raises:
             TLSError: a file of certificates or keys cannot be loaded.
         """
+        stamps = _stamps(self.config)
         if self._context is None:
-            self._context = _shared_context(self.config)
+            self._context = _find_context(self.config, stamps)
+            self._stamps = stamps
+        elif stamps != self._stamps:
+            # A certificate and its key are not replaced in one step: until they go together the old pair is good.
+            with contextlib.suppress(TLSError):
+                self._context = _find_context(self.config, stamps)
+                self._stamps = stamps
+                self.sessions = SessionStore()
         return self._context
 
     def pins_for(self, host: str) -> frozenset[str]:
@@ -62,9 +75,12 @@ class TLSProfile:
         return pins_for(host, self.config.pins)
 
 
-def _shared_context(config: TLSConfig) -> ssl.SSLContext:
+def _find_context(config: TLSConfig, stamps: Hashable) -> ssl.SSLContext:
     if isinstance(config.trust, ssl.SSLContext):
         return config.trust
+    if len(config.client_cert or ()) > 2:
+        # A password must not outlive its settings in what the whole process shares.
+        return _make_context(config)
     key = (
         config.minimum_version,
         config.maximum_version,
@@ -72,7 +88,7 @@ def _shared_context(config: TLSConfig) -> ssl.SSLContext:
         config.trust,
         config.client_cert,
         config.keylog_file,
-        tuple(_stamp(path) for path in (config.trust, *(config.client_cert or ())[:2])),
+        stamps,
     )
     context = _contexts.get(key)
     if context is None:
@@ -83,8 +99,15 @@ def _shared_context(config: TLSConfig) -> ssl.SSLContext:
     return context
 
 
+def _stamps(config: TLSConfig) -> Hashable:
+    """Tells the files of some settings from what is under their names later."""
+    if isinstance(config.trust, ssl.SSLContext):
+        return None
+    trust = () if config.trust in ("certifi", "system") else (config.trust,)
+    return tuple(_stamp(path) for path in (*trust, *(config.client_cert or ())[:2]))
+
+
 def _stamp(path: str) -> Hashable:
-    """Tells a file from what is under its name later, so that a renewed certificate gets a new context."""
     try:
         found = Path(path).stat()
     except OSError:
