@@ -198,3 +198,22 @@ def test_every_limit_says_that_it_holds_a_waiter_up() -> None:
 
     story.machine.suspend()
     assert why(story, 5) is Hindrance.SUSPENDED
+
+
+def test_nobody_starves_behind_one_that_is_stuck_and_one_that_is_busy() -> None:
+    story = Story(max_connections=2)
+    story.active("stuck")
+    busy = story.active("busy")
+    story.ask("stuck")
+    story.ask("busy")
+    story.ask("starving")
+    story.ask("busy")
+
+    story.release(busy)
+    assert story.told() == ["deliver 2 to 4"]
+
+    story.release(busy)
+    # The slot goes to the oldest waiter, which is not yet theirs; the next one that is given up is.
+    assert story.told() == ["close 2: stalled_group"]
+    story.closed(2)
+    assert story.told() == ["dial 3"]

@@ -128,6 +128,8 @@ class ReferencePool:
         assert connection is not None
         waiter.connection = None
         connection.in_use -= 1
+        used = self.endpoints[connection.origin]
+        used.last_used = max(used.last_used, now)
         limit = self.config.max_requests_per_connection
         if connection.state == "ACTIVE":
             if (
@@ -355,13 +357,18 @@ class ReferencePool:
 
     def must_yield(self, now: float, name: str) -> bool:
         """Whether the connection that came back goes to an origin that has none at all."""
-        oldest = self.oldest_wish(now)
+        served = {connection.origin for connection in self.connections}
+        starving = [
+            other
+            for other, lacking in self.lacking.items()
+            if lacking and other not in served and self.allows_dial(now, other)
+        ]
         return (
             self.phase == "RUNNING"
-            and oldest is not None
-            and not any(connection.origin == oldest.origin for connection in self.connections)
+            and len(self.connections) >= self.config.max_connections
             and not any(connection.state == "CLOSING" for connection in self.connections)
             and any(waiter.origin == name and not waiter.fresh for waiter in self.queue)
+            and any(self.lacking[other][0].number < self.next_waiter(name).number for other in starving)
         )
 
     def dial_for_floor(self, now: float) -> bool:

@@ -95,6 +95,8 @@ class Duties:
         # Upstreams whose oldest waiter without a dial is held up by the total limit alone, by that waiter's number;
         # lazily kept.
         self._stalled: list[tuple[int, Upstream]] = []
+        # Those of them that have no slot at all, in the same way.
+        self._starving: list[tuple[int, Upstream]] = []
         # Endpoints below their floor because of the total limit.
         self._below_floor: OrderedDict[Endpoint, None] = OrderedDict()
         # Dials that failed in a row for lack of local resources, and until when the floors are left alone for it.
@@ -347,6 +349,12 @@ class Duties:
             self._keep_floor(now, endpoint)
 
     def _stall(self, upstream: Upstream, oldest: Waiter) -> None:
+        if not upstream.endpoint.slots and upstream.starving_at != oldest.number:
+            upstream.starving_at = oldest.number
+            heappush(self._starving, (oldest.number, upstream))
+            if len(self._starving) > 2 * len(self.endpoints) + 64:
+                self._starving = [record for record in self._starving if record[1].starving_at == record[0]]
+                heapify(self._starving)
         if upstream.stalled_at != oldest.number:
             upstream.stalled_at = oldest.number
             heappush(self._stalled, (oldest.number, upstream))
@@ -376,14 +384,29 @@ class Duties:
     def _must_yield(self, now: float, endpoint: Endpoint) -> bool:
         """Whether a connection that came back is closed although its own upstream has a use for it.
 
-        An upstream whose slots are all in use passes them on among its own waiters and would never let one go. So the
-        upstream with the oldest waiter gets this one, but only if it has none at all: between upstreams that have
+        An upstream whose slots are all in use passes them on among its own waiters and would never let one go. So a
+        slot is given up while another upstream has none at all and has waited longer. Between upstreams that have
         connections, closing and dialling in turn would cost more than it evens out.
         """
-        if self.phase is not Phase.RUNNING or self.closing or not endpoint.upstream.queue.size:
+        queue = endpoint.upstream.queue
+        if self.phase is not Phase.RUNNING or self.closing or not queue.size:
             return False
-        oldest = self._oldest_stalled(now)
-        return oldest is not None and not oldest.endpoint.slots
+        while self._starving:
+            number, upstream = self._starving[0]
+            oldest = upstream.queue.oldest_uncovered
+            if (
+                oldest is not None
+                and oldest.number == number
+                and not upstream.endpoint.slots
+                and self._hindrance(now, upstream.endpoint) is Hindrance.TOTAL_LIMIT
+            ):
+                return number < queue.next.number
+            heappop(self._starving)
+            if upstream.starving_at == number:
+                upstream.starving_at = None
+                if oldest is not None and oldest.number != number:
+                    self._stall(upstream, oldest)
+        return False
 
     def _make_room(self, now: float) -> None:
         """The total is the bottleneck: close what has been idle longest, unless something is closing already."""

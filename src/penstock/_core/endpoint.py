@@ -73,13 +73,15 @@ class Upstream:
     A lone origin is an upstream of one endpoint.
     """
 
-    __slots__ = ("endpoint", "queue", "stalled_at")
+    __slots__ = ("endpoint", "queue", "stalled_at", "starving_at")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.queue = WaitQueue()
         # Number of the waiter under which it is registered as stalled by the total limit; None if it is not.
         self.stalled_at: int | None = None
+        # The same, as one that has no slot at all.
+        self.starving_at: int | None = None
 
 
 class Endpoint:
@@ -91,7 +93,7 @@ class Endpoint:
         ready: connections with room, in the order of the reuse strategy.
         dials: connections being dialled, oldest first.
         target: connections that a prewarm asked for and that are not there yet; 0 if none.
-        last_used: when somebody last acquired or prewarmed; a declared endpoint is always in use.
+        last_used: when somebody last acquired, released or prewarmed; a declared endpoint is always in use.
         closed_by_reason: closes so far, by the value of their reason.
     """
 

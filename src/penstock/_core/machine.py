@@ -173,6 +173,7 @@ class PoolMachine(Duties):
             raise RuntimeError(f"{entry!r} was released more often than it was taken")
         endpoint = entry.endpoint
         endpoint.counters.released += 1
+        endpoint.last_used = max(endpoint.last_used, now)
         entry.in_use -= 1
         if entry.state is State.ACTIVE:
             if reason is None:
@@ -182,7 +183,7 @@ class PoolMachine(Duties):
             else:
                 if self.observed:
                     self._emit(events.ConnectionReturned(now, endpoint.origin, entry.id))
-                if self._stalled and self._must_yield(now, endpoint):
+                if self._starving and self._must_yield(now, endpoint):
                     self._retire(now, entry, CloseReason.STALLED_GROUP)
                 elif self.phase is Phase.RUNNING and endpoint.upstream.queue.size:
                     entry.idle_since = now

@@ -149,13 +149,18 @@ class WaitQueue:
                 self._priorities.remove(waiter.priority)
         self.size -= 1
 
+    @property
+    def next(self) -> Waiter:
+        """The waiter whose turn it is; there must be one."""
+        tenants = self._classes[self._priorities[0]]
+        return next(iter(next(iter(tenants.values()))))
+
     def pop(self) -> Waiter:
         """Take out the waiter whose turn it is, and pass the turn to the next tenant of its class."""
-        tenants = self._classes[self._priorities[0]]
-        tenant, line = next(iter(tenants.items()))
-        waiter = next(iter(line))
+        waiter = self.next
+        tenants = self._classes[waiter.priority]
         if len(tenants) > 1:
-            tenants.move_to_end(tenant)
+            tenants.move_to_end(waiter.tenant)
         self.remove(waiter)
         return waiter
 

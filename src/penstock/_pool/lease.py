@@ -219,7 +219,9 @@ class Lease:
                 origin=self.origin,
                 request_sent="no",
             )
-        raise ReadError("the connection ended before the request was sent", origin=self.origin, phase="write")
+        raise ReadError(
+            "the connection ended before the request was sent", origin=self.origin, phase="write", request_sent="no"
+        )
 
     def _finish(self) -> None:
         entry, self._entry = self._entry, None
