@@ -9,11 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from penstock.__main__ import main
+from penstock._demo.command import _terminated_cleanly
 from penstock._demo.loopback import HOST
 
 SMALL = ["demo", "--plain", "--seconds", "0.5", "--rtt", "10", "--concurrency", "2"]
@@ -122,13 +125,27 @@ def test_a_report_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err == f"penstock demo: cannot write {target}: No such file or directory\n"
 
 
+@contextmanager
+def inherited(number: signal.Signals, handler: Callable[..., object] | signal.Handlers) -> Iterator[None]:
+    """What children find for a signal: ignored if it is ignored here, else the default."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_everything(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "penstock", "demo", "--plain", "--seconds", "60"]
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as program:
+    # A shell without job control ignores SIGINT on behalf of its background commands, these tests among them.
+    with (
+        inherited(signal.SIGINT, signal.default_int_handler),
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        ) as program,
+    ):
         assert program.stdout is not None
         assert any("unsaturated" in line for line in program.stdout)
         assert list(tmp_path.iterdir()) != []
@@ -139,3 +156,8 @@ def test_a_signal_ends_everything(number: signal.Signals, tmp_path: Path) -> Non
     assert program.returncode == 128 + number
     assert error == ("penstock demo: interrupted\n" if number == signal.SIGINT else "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nohup_is_respected() -> None:
+    with inherited(signal.SIGHUP, signal.SIG_IGN), _terminated_cleanly():
+        signal.raise_signal(signal.SIGHUP)
