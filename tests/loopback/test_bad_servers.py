@@ -18,6 +18,7 @@ from tests.support.server import (
     closes_mid_head,
     closes_while_uploading,
     closes_without_answer,
+    times_out_idle,
 )
 from tests.support.waiting import wait_until
 
@@ -129,9 +130,11 @@ async def test_an_answer_before_the_server_stops_reading(tls: ssl.SSLContext | N
         (serve_then_close_idle(0.0), "peer_closed"),
         (serve_then_close_idle(0.3), "peer_closed"),
         (serve_then_close_idle(0.3, reset=True), "io_error"),
-        (serve_then_say(b"HTTP/1.1 408 Request Timeout\r\n\r\n", after=0.3), "unsolicited_data"),
+        (times_out_idle(0), "unsolicited_data"),
+        (times_out_idle(0.3), "unsolicited_data"),
+        (serve_then_say(b"\r\n"), "unsolicited_data"),
     ],
-    ids=["fin at once", "fin", "rst", "bytes"],
+    ids=["fin at once", "fin", "rst", "408 at once", "408", "stray line"],
 )
 async def test_while_idle(ending: Handler, reason: str, tls: ssl.SSLContext | None) -> None:
     handler = serve_in_turn(ending, serve_ok())

@@ -12,8 +12,8 @@ import trustme
 
 import penstock
 from penstock.testing import ScriptedPeer, serve_ok
+from tests.support import forge
 from tests.support.certificates import authority, server_context
-from tests.support.forge import leaf_pin, pin_of
 from tests.support.openssl_server import needs_openssl, serve_openssl
 from tests.support.server import ScriptServer
 from tests.support.waiting import wait_until
@@ -89,6 +89,12 @@ async def test_an_authority_that_is_not_trusted(trust: str) -> None:
     assert error.verify_code == 20
 
 
+async def test_a_certificate_that_signed_itself(trust: str) -> None:
+    error = await refuse(forge.self_signed(), penstock.CertificateError, trust=trust)
+    # X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT
+    assert error.verify_code == 18
+
+
 async def test_a_private_authority_without_being_told_of_it() -> None:
     error = await refuse(server_context(), penstock.CertificateError)
     assert error.verify_code in (19, 20)
@@ -131,29 +137,50 @@ async def test_a_suite_outside_of_the_allow_list(trust: str) -> None:
     assert "not among the allowed ciphers" in str(error)
 
 
+async def test_a_suite_of_tls_1_2_outside_of_the_allow_list(trust: str) -> None:
+    tls = serving(authority().issue_cert("localhost"), ssl.TLSVersion.TLSv1_2)
+    tls.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384")
+    allowed = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "TLS_AES_128_GCM_SHA256"]
+    await refuse(tls, penstock.TLSError, trust=trust, minimum_version="TLSv1.2", ciphers=allowed)
+
+
 async def test_a_wrong_pin(trust: str) -> None:
     certificate = authority().issue_cert("localhost")
     wrong = "sha256/" + "A" * 43 + "="
     error = await refuse(serving(certificate), penstock.PinMismatch, trust=trust, pins={"localhost": [wrong]})
-    authority_pin = pin_of(authority().cert_pem.bytes())
-    assert error.presented[0] == leaf_pin(certificate)
+    authority_pin = forge.pin_of(authority().cert_pem.bytes())
+    assert error.presented[0] == forge.leaf_pin(certificate)
     assert authority_pin in error.presented
     assert error.configured == (wrong,)
-    assert leaf_pin(certificate) in str(error)
+    assert forge.leaf_pin(certificate) in str(error)
     assert wrong in str(error)
+
+
+async def test_a_pinned_certificate_that_is_only_sent_along(trust: str) -> None:
+    """It is in what the server sends, but not in the chain that verified."""
+    pinned = trustme.CA().cert_pem
+    certificate = authority().issue_cert("localhost")
+    certificate.cert_chain_pems.append(pinned)
+    await refuse(
+        serving(certificate), penstock.PinMismatch, trust=trust, pins={"localhost": [forge.pin_of(pinned.bytes())]}
+    )
 
 
 async def test_a_pin_does_not_excuse_a_bad_certificate(trust: str) -> None:
     certificate = trustme.CA().issue_cert("localhost")
     await refuse(
-        serving(certificate), penstock.CertificateError, trust=trust, pins={"localhost": [leaf_pin(certificate)]}
+        serving(certificate), penstock.CertificateError, trust=trust, pins={"localhost": [forge.leaf_pin(certificate)]}
     )
 
 
 @pytest.mark.parametrize("keep", ["both keys", "the authority"])
 async def test_a_pinned_key_is_rotated(keep: str, trust: str) -> None:
     old, new = (authority().issue_cert("localhost") for _ in range(2))
-    pins = [leaf_pin(old), leaf_pin(new)] if keep == "both keys" else [pin_of(authority().cert_pem.bytes())]
+    pins = (
+        [forge.leaf_pin(old), forge.leaf_pin(new)]
+        if keep == "both keys"
+        else [forge.pin_of(authority().cert_pem.bytes())]
+    )
     config = penstock.PoolConfig(tls=penstock.TLSConfig(trust=trust, pins={"localhost": pins}))
     async with ScriptServer(serve_ok(), tls=serving(old)) as server, penstock.Pool(config) as pool:
         async with penstock.Client(pool) as client:
@@ -168,7 +195,7 @@ async def test_a_pinned_key_is_rotated(keep: str, trust: str) -> None:
 
 async def test_a_key_is_rotated_without_telling_the_client(trust: str) -> None:
     old, new = (authority().issue_cert("localhost") for _ in range(2))
-    config = penstock.PoolConfig(tls=penstock.TLSConfig(trust=trust, pins={"localhost": [leaf_pin(old)]}))
+    config = penstock.PoolConfig(tls=penstock.TLSConfig(trust=trust, pins={"localhost": [forge.leaf_pin(old)]}))
     async with ScriptServer(serve_ok(), tls=serving(old)) as server, penstock.Pool(config) as pool:
         async with penstock.Client(pool) as client:
             await client.get(server.url)
@@ -177,8 +204,8 @@ async def test_a_key_is_rotated_without_telling_the_client(trust: str) -> None:
             pool.renew()
             with pytest.raises(penstock.PinMismatch) as caught:
                 await client.get(server.url)
-            assert caught.value.presented[0] == leaf_pin(new)
-            assert caught.value.configured == (leaf_pin(old),)
+            assert caught.value.presented[0] == forge.leaf_pin(new)
+            assert caught.value.configured == (forge.leaf_pin(old),)
             # Nothing of the old connection's verdict helps the new one.
             server._tls = serving(old)
             assert (await client.get(server.url)).text == "ok"

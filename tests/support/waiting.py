@@ -17,5 +17,5 @@ async def wait_until(condition: Callable[[], object], *, seconds: float = 10.0) 
         trio.TooSlowError: it did not within so many seconds.
     """
     with trio.fail_after(seconds):
-        while not condition():
-            await trio.sleep(0.01)  # noqa: ASYNC110 - nobody in this process could set an event
+        while not condition():  # noqa: ASYNC110 - nobody in this process could set an event
+            await trio.sleep(0.01)
