@@ -217,3 +217,63 @@ def test_nobody_starves_behind_one_that_is_stuck_and_one_that_is_busy() -> None:
     assert story.told() == ["close 2: stalled_group"]
     story.closed(2)
     assert story.told() == ["dial 3"]
+
+
+def test_an_origin_whose_waiters_gave_up_starves_no_more() -> None:
+    story = Story(max_connections=1)
+    number = story.active("busy")
+    story.ask("starving")
+    story.ask("busy")
+    story.cancel(2)
+
+    story.release(number)
+
+    assert story.told() == ["deliver 1 to 3"]
+
+
+def test_who_starves_after_an_older_one_gave_up_counts_from_the_own_turn() -> None:
+    story = Story(max_connections=1)
+    number = story.active("busy")
+    story.ask("starving")
+    story.ask("busy")
+    story.ask("starving")
+    story.ask("busy")
+    story.cancel(2)
+
+    story.release(number)
+    assert story.told() == ["deliver 1 to 3"]
+
+    story.release(number)
+    assert story.told() == ["close 1: stalled_group"]
+    story.closed(number)
+    assert story.told() == ["dial 2"]
+
+
+def test_who_starves_is_found_among_records_of_those_who_gave_up() -> None:
+    story = Story(max_connections=1)
+    number = story.active("busy")
+    for _ in range(200):
+        story.ask("starving")
+        story.cancel(story.machine._waiter_number)
+    assert len(story.machine._starving) < 80
+    story.ask("starving")
+    story.ask("busy")
+
+    story.release(number)
+
+    assert story.told() == ["close 1: stalled_group"]
+
+
+def test_an_origin_stays_in_line_when_its_oldest_waiter_gives_up() -> None:
+    story = Story(max_connections=1)
+    number = story.active("a")
+    story.ask("b")
+    story.ask("b")
+    story.cancel(2)
+
+    story.release(number)
+    assert story.told() == ["close 1: stalled_group"]
+
+    story.closed(number)
+    story.connect(2)
+    assert story.told() == ["dial 2", "deliver 2 to 3"]
