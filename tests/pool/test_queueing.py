@@ -99,6 +99,32 @@ async def test_a_waiter_that_leaves_loses_its_place_only(autojump_clock: MockClo
         assert_at_rest(s.pool, s.network)
 
 
+async def test_a_waiter_cancelled_in_the_step_in_which_it_is_served_passes_its_connection_on(
+    autojump_clock: MockClock,
+) -> None:
+    async with scene(max_connections=1) as s:
+        scope = trio.CancelScope()
+
+        async def victim() -> None:
+            with scope:
+                await s.client.post(f"{s.url}/victim", content=b"pay")
+
+        async with trio.open_nursery() as nursery:
+            async with s.pool.acquire(s.url):
+                nursery.start_soon(victim)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(s.client.get, f"{s.url}/next")
+                await wait_all_tasks_blocked()
+            # The connection was handed over just now; the victim has not run since.
+            assert s.pool.statistics().waiting == 1
+            scope.cancel()
+        assert scope.cancelled_caught
+        # Nothing was sent for somebody who had given up, and the connection was good for the next one.
+        assert [request.target for peer in s.network.peers for request in peer.requests] == [b"/next"]
+        assert s.network.connects == 1
+        assert_at_rest(s.pool, s.network)
+
+
 async def test_a_release_wakes_one_waiter(autojump_clock: MockClock) -> None:
     async with scene(max_connections=2) as s:
         holding: list[int] = []

@@ -4,8 +4,8 @@ Rules of the file:
 
 1. Every call of a machine method is followed by `perform` before the next checkpoint. `perform` empties the list of
    actions, also those that performing an action brings about.
-2. Between being handed a connection and owning it in a lease there is no checkpoint: a cancel that comes after delivery
-   is raised later, when somebody is responsible.
+2. Between being handed a connection and owning it in a lease there is no checkpoint, save one that gives the connection
+   back: a cancel that comes later is raised when somebody is responsible.
 3. Closing never waits. A slot is free as soon as `close` has returned.
 """
 
@@ -203,8 +203,15 @@ class Runner:
                 waiter.handle = None
         if waiter.failure is not None:
             raise waiter.failure
-        assert waiter.entry is not None
-        return waiter.entry
+        entry = waiter.entry
+        assert entry is not None
+        try:
+            # Cancelled in the very step in which it was served: nothing is sent for it, and the next one has its turn.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except BaseException:
+            self.give_back(entry, None)
+            raise
+        return entry
 
     def give_back(self, entry: ConnectionEntry, exchange: Exchange | None) -> None:
         """The exchange on a taken connection ended; None if there was none."""
