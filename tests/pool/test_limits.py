@@ -96,6 +96,24 @@ async def test_a_freed_slot_goes_to_the_origin_that_has_waited_longest(autojump_
         assert_at_rest(s.pool, s.network)
 
 
+async def test_no_origin_starves(autojump_clock: MockClock) -> None:
+    """One origin whose connections are taken over again and again does not keep the other one out for ever."""
+    async with scene(serve_ok(delay=1), max_connections=1, pool_timeout=1000) as s:
+        other = s.serve("other.test", serve_ok(delay=1))
+
+        async def insist() -> None:
+            while True:
+                await s.client.get(s.url)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(insist)
+            await trio.sleep(0.5)
+            with trio.fail_after(100):
+                await s.client.get(other)
+            nursery.cancel_scope.cancel()
+
+
 async def test_idle_connections_have_a_limit_of_their_own(autojump_clock: MockClock) -> None:
     async with scene(serve_ok(delay=1), max_idle_connections=2) as s:
         await at_once(5, lambda: s.client.get(s.url))
