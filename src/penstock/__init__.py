@@ -59,3 +59,9 @@ from ._pool.statistics import Statistics as Statistics
 from ._tls_config import TLSConfig as TLSConfig
 from ._types import Origin as Origin
 from ._version import __version__ as __version__
+
+# Tracebacks, `help` and pickles name what is public by the place where it is to be found.
+for _name, _value in tuple(globals().items()):
+    if isinstance(_value, type) and not _name.startswith("_"):
+        _value.__module__ = __name__
+del _name, _value

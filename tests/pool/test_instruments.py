@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -154,3 +155,36 @@ async def test_an_instrument_may_act_on_the_pool(autojump_clock: MockClock) -> N
         for _ in range(3):
             assert (await s.client.get(s.url)).text == "ok"
         assert s.requests_per_connection == [1, 1, 1]
+
+
+@dataclasses.dataclass
+class Unhashable:
+    seen: int = 0
+
+    def event(self, event: events.Event) -> None:
+        self.seen += 1
+
+
+async def test_instruments_are_told_apart_by_identity(autojump_clock: MockClock) -> None:
+    async with scene() as s:
+        one, other = Unhashable(), Unhashable()
+        for instrument in (one, one, other):
+            s.pool.add_instrument(instrument)
+        s.pool.remove_instrument(other)
+        with pytest.raises(KeyError):
+            s.pool.remove_instrument(other)
+        await s.client.get(s.url)
+        assert one.seen > 0
+        assert other.seen == 0
+
+
+class Waits:
+    async def event(self, event: events.Event) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("wrong", [object(), lambda event: None, Waits()])
+async def test_what_is_no_instrument_is_refused(wrong: Any, autojump_clock: MockClock) -> None:
+    async with scene() as s:
+        with pytest.raises(TypeError, match="needs a method event"):
+            s.pool.add_instrument(wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,17 +24,25 @@ class Instrument(Protocol):
 
 
 class Instruments:
-    """The instruments of one pool."""
+    """The instruments of one pool, told apart by identity."""
 
     def __init__(self) -> None:
-        self._instruments: dict[Instrument, None] = {}
+        self._instruments: tuple[Instrument, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self._instruments)
 
     def add(self, instrument: Instrument) -> None:
-        """Start telling it; once is enough."""
-        self._instruments[instrument] = None
+        """Start telling it; once is enough.
+
+        Raises:
+            TypeError: it has no method `event`, or one that would have to be awaited.
+        """
+        method = getattr(instrument, "event", None)
+        if not callable(method) or inspect.iscoroutinefunction(method):
+            raise TypeError(f"an instrument needs a method event(event) that is not async, unlike {instrument!r}")
+        if all(known is not instrument for known in self._instruments):
+            self._instruments = (*self._instruments, instrument)
 
     def remove(self, instrument: Instrument) -> None:
         """Stop telling it.
@@ -41,13 +50,16 @@ class Instruments:
         Raises:
             KeyError: it is not there; one that raised was removed already.
         """
-        del self._instruments[instrument]
+        left = tuple(known for known in self._instruments if known is not instrument)
+        if len(left) == len(self._instruments):
+            raise KeyError(instrument)
+        self._instruments = left
 
     def tell(self, event: Event) -> None:
         """Tell every instrument."""
-        for instrument in tuple(self._instruments):
+        for instrument in self._instruments:
             try:
                 instrument.event(event)
             except Exception:  # noqa: BLE001 - whatever a listener raises must not reach the pool
-                self._instruments.pop(instrument, None)
+                self._instruments = tuple(known for known in self._instruments if known is not instrument)
                 _log.exception("the instrument %r raised and was removed", instrument)
