@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from penstock._client.client import Client
 from penstock._client.redirects import without_credentials
 from penstock._errors import (
+    ConnectError,
     InvalidURL,
+    PoolTimeout,
     ProtocolReason,
+    ReadError,
     ReadTimeout,
     RemoteProtocolError,
     RequestError,
@@ -299,3 +302,27 @@ async def test_one_total_limit_holds_over_all_hops(autojump_clock: object) -> No
         await client.get("https://a/", timeout=Timeouts(total=3.5))
     assert len(pool.sent) == 4
     assert str(caught.value.origin) == "https://b"
+
+
+@pytest.mark.parametrize("error", [PoolTimeout("no connection"), ConnectError("refused"), ReadError("broke")])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_behind_a_redirect_the_request_was_sent(error: RequestError, streams: bool) -> None:
+    def answer(sent: Sent) -> Answer | RequestError:
+        return to("https://b/") if sent.url == "https://a/" else error
+
+    client = Client(FakePool(answer), follow_redirects=True)  # type: ignore[arg-type]
+    with pytest.raises(type(error), match=r"\[https://b\]") as caught:
+        if streams:
+            async with client.stream("POST", "https://a/"):
+                pass
+        else:
+            await client.post("https://a/")
+    assert caught.value.request_sent == "fully"
+
+
+async def test_a_redirect_to_another_scheme_says_that_it_was_one() -> None:
+    client, _ = client_for(route({"https://a/": to("ftp://b/?secret")}), follow_redirects=True)
+    with pytest.raises(UnsupportedProtocol, match=r"Location of a 302.*'ftp' \[https://a\]") as caught:
+        await client.get("https://a/")
+    assert caught.value.request_sent == "fully"
+    assert "secret" not in str(caught.value)

@@ -139,7 +139,7 @@ class Client:
                     body.fail(error)
                     raise
         except RequestError as error:
-            error.annotate(origin=trail[-1].url.origin)
+            _annotate(error, trail)
             raise
         return response
 
@@ -198,7 +198,7 @@ class Client:
             with timer:
                 response, body = await self._open(trail, timer)
         except RequestError as error:
-            error.annotate(origin=trail[-1].url.origin)
+            _annotate(error, trail)
             raise
         body.name_lease()
         return response
@@ -221,9 +221,18 @@ class Client:
                 return response, body
             body.release()
             history = (*history, response)
-            trail.append(follow(call, head))
+            try:
+                trail.append(follow(call, head))
+            except RequestError as error:
+                error.annotate(request_sent="fully")
+                raise
 
     def _explain_no_pool(self) -> Exception:
         if self._is_closed:
             return PoolClosed("the client is closed")
         return RuntimeError("open the client first: async with Client() as client")
+
+
+def _annotate(error: RequestError, trail: list[Call]) -> None:
+    """Tell an error where it happened. Behind a redirect the server has executed the request that was redirected."""
+    error.annotate(origin=trail[-1].url.origin, request_sent="fully" if len(trail) > 1 else None)

@@ -15,6 +15,7 @@ from .._errors import (
     RemoteProtocolError,
     StreamConsumed,
     TooManyRedirects,
+    UnsupportedProtocol,
     without_secrets,
 )
 from .._http.body import make_body
@@ -97,6 +98,12 @@ def _to_url(call: Call, head: ResponseHead) -> URL:
         if not location:
             raise InvalidURL("it is empty")
         url = resolve(call.url, location.decode("utf-8"))
+    except UnsupportedProtocol as error:
+        raise UnsupportedProtocol(
+            f"the Location of a {head.status} cannot be followed: {error}",
+            origin=call.url.origin,
+            request_sent="fully",
+        ) from error
     except ValueError as error:
         # InvalidURL, UnicodeDecodeError, and two locations that differ.
         reason = f"the Location of a {head.status} cannot be followed: {error}"
