@@ -55,8 +55,9 @@ for version in PYTHONS:
 def floors(session: nox.Session) -> None:
     """The test suite with the oldest dependencies that `pyproject.toml` allows."""
     install(session, "test")
-    oldest = [re.sub(r"\s*>=\s*", "==", line) for line in PROJECT["project"]["dependencies"]]
-    session.install(*oldest)
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    lines = [*PROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]
+    session.install(*(re.sub(r"\s*>=\s*", "==", line) for line in lines))
     session.run("python", "-m", "pytest", *session.posargs)
 
 
