@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import attrs
 
 from ._tls_config import TLSConfig
-from ._url import parse_origin
+from ._url import to_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -273,8 +273,15 @@ def _parse_variable(variable: str, text: str, kind: str) -> object:
     return text
 
 
-def _to_origin(value: Origin | str) -> Origin:
-    return parse_origin(value) if isinstance(value, str) else value
+def _to_path(value: str | os.PathLike[str] | None) -> str | None:
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if path is None:
+        return None
+    if not isinstance(path, str):
+        raise TypeError(f"unix_socket must be a str or an os.PathLike, not {value!r}")
+    if not path:
+        raise ValueError("unix_socket must not be empty; leave it None to connect to the origin's host")
+    return path
 
 
 @attrs.frozen
@@ -291,12 +298,15 @@ class Upstream:
         max_connections: overrides the pool's `max_connections_per_host`.
         tls: overrides the pool's TLS settings.
         endpoints: several endpoints for one upstream; not available yet, must stay empty.
+
+    Raises:
+        ValueError: a value is out of range, or asks for behaviour that is not available yet.
+        TypeError: a value has the wrong type.
+        InvalidURL, UnsupportedProtocol: the origin is no origin.
     """
 
-    origin: Origin = attrs.field(converter=_to_origin)
-    unix_socket: str | None = attrs.field(
-        default=None, kw_only=True, validator=attrs.validators.optional(attrs.validators.instance_of(str))
-    )
+    origin: Origin = attrs.field(converter=to_origin)
+    unix_socket: str | None = attrs.field(default=None, kw_only=True, converter=_to_path)
     min_idle: int | None = attrs.field(default=None, kw_only=True, validator=_whole(0, optional=True))
     max_connections: int | None = attrs.field(default=None, kw_only=True, validator=_whole(1, optional=True))
     tls: TLSConfig | None = attrs.field(

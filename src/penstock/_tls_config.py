@@ -35,9 +35,11 @@ def _check_type(*kinds: type) -> Callable[[object, attrs.Attribute[Any], object]
     return check
 
 
-def _to_suites(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
+def _to_suites(value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
+    if isinstance(value, bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"ciphers must be suite names, not {value!r}")
     names = value.split(":") if isinstance(value, str) else list(value)
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"ciphers must be suite names, not {value!r}")
@@ -53,10 +55,19 @@ def _to_client_cert(value: Iterable[str | os.PathLike[str]] | None) -> tuple[str
         return None
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise TypeError("client_cert must be (certfile, keyfile) or (certfile, keyfile, password)")
-    parts = tuple(os.fspath(part) for part in value)
-    if len(parts) not in (2, 3) or not all(isinstance(part, str) for part in parts):
+    parts = tuple(os.fspath(part) if isinstance(part, os.PathLike) else part for part in value)
+    if not all(isinstance(part, str) for part in parts):
+        raise TypeError("client_cert must hold paths and a password, each a str")
+    if len(parts) not in (2, 3):
         raise ValueError("client_cert must be (certfile, keyfile) or (certfile, keyfile, password)")
     return parts
+
+
+def _to_keylog(value: str | os.PathLike[str] | None) -> str | None:
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if path is not None and not isinstance(path, str):
+        raise TypeError(f"keylog_file must be a str or an os.PathLike, not {value!r}")
+    return path
 
 
 def _to_pins(value: Mapping[str, Sequence[str]] | PinSet) -> PinSet:
@@ -64,7 +75,10 @@ def _to_pins(value: Mapping[str, Sequence[str]] | PinSet) -> PinSet:
     if not isinstance(value, Mapping | tuple):
         raise TypeError(f"pins must map host patterns to lists of pins, not {value!r}")
     found: dict[str, set[str]] = {}
-    for pattern, pins in value.items() if isinstance(value, Mapping) else value:
+    pairs = tuple(value.items()) if isinstance(value, Mapping) else value
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise TypeError(f"pins must map host patterns to lists of pins, not {value!r}")
+    for pattern, pins in pairs:
         if not isinstance(pattern, str):
             raise TypeError(f"pins: a host pattern must be a str, not {pattern!r}")
         if isinstance(pins, str) or not isinstance(pins, Iterable):
@@ -130,7 +144,7 @@ class TLSConfig:
     client_cert: tuple[str, ...] | None = attrs.field(default=None, converter=_to_client_cert, repr=_hide_key)
     pins: PinSet = attrs.field(default=(), converter=_to_pins)
     session_resumption: bool = attrs.field(default=True, validator=_check_type(bool))
-    keylog_file: str | None = attrs.field(default=None, converter=attrs.converters.optional(os.fspath))
+    keylog_file: str | None = attrs.field(default=None, converter=_to_keylog)
 
     def __attrs_post_init__(self) -> None:
         """Check the fields against each other."""

@@ -110,6 +110,28 @@ def parse_origin(text: str) -> Origin:
     return url.origin
 
 
+def to_origin(origin: str | Origin) -> Origin:
+    """An origin whose every part was checked, wherever it comes from.
+
+    Raises:
+        InvalidURL: it is no origin.
+        UnsupportedProtocol: the scheme is neither http nor https.
+        TypeError: it is neither a str nor an `Origin`, or a part of it has the wrong type.
+    """
+    if isinstance(origin, str):
+        return parse_origin(origin)
+    if not isinstance(origin, Origin):
+        raise TypeError(f"origin must be a str or an Origin, not {origin!r}")
+    scheme, host, port = origin
+    if not isinstance(scheme, str) or not isinstance(host, str):
+        raise TypeError(f"scheme and host of an origin must be str, not {scheme!r} and {host!r}")
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"the port of an origin must be an int, not {port!r}")
+    if scheme not in DEFAULT_PORTS:
+        raise UnsupportedProtocol(f"the scheme must be http or https, not {scheme[:64]!r}")
+    return parse_origin(str(origin))
+
+
 def resolve(base: URL, reference: str) -> URL:
     """What `reference` means where `base` is the current URL (RFC 3986 §5.2); fragments are dropped.
 

@@ -72,6 +72,11 @@ class Client:
     ) -> None:
         if pool is not None and config is not None:
             raise ValueError("config configures the client's own pool; with a pool given it would have no effect")
+        _check_pool(pool)
+        if config is not None and not isinstance(config, PoolConfig):
+            raise TypeError(f"config must be a PoolConfig, not a {type(config).__name__}")
+        _check_codec("json_dumps", json_dumps)
+        _check_codec("json_loads", json_loads)
         self._given = pool
         self._config = config or PoolConfig()
         self._pool: Pool | None = pool
@@ -231,6 +236,23 @@ class Client:
         if self._is_closed:
             return PoolClosed("the client is closed")
         return RuntimeError("open the client first: async with Client() as client")
+
+
+def _check_pool(pool: object) -> None:
+    # What a pool does is what counts: tests pass pools of their own.
+    if pool is None or (hasattr(pool, "_exchange") and not isinstance(pool, type)):
+        return
+    hint = ""
+    if isinstance(pool, PoolConfig):
+        hint = "; pass config="
+    elif isinstance(pool, str):
+        hint = "; pass base_url="
+    raise TypeError(f"pool must be a Pool, not a {type(pool).__name__}{hint}")
+
+
+def _check_codec(name: str, codec: object) -> None:
+    if codec is not None and not callable(codec):
+        raise TypeError(f"{name} must be callable, not {codec!r}")
 
 
 def _annotate(error: RequestError, trail: list[Call]) -> None:

@@ -228,6 +228,8 @@ def merge(under: HeaderList, over: HeaderList) -> HeaderList:
 
 
 def _to_base(base_url: str) -> URL:
+    if not isinstance(base_url, str):
+        raise TypeError(f"base_url must be a str, not {type(base_url).__name__}")
     url = parse_url(base_url)
     if url.query is not None:
         raise InvalidURL("a base_url has no query; pass params=")

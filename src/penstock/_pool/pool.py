@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -18,13 +19,11 @@ from .._errors import (
     PoolTimeout,
     ReadError,
     RequestError,
-    UnsupportedProtocol,
     WriteError,
 )
 from .._net.network import SocketNetwork
 from .._net.timer import PhaseTimer
-from .._types import DEFAULT_PORTS, Origin
-from .._url import parse_origin
+from .._url import to_origin
 from .connecting import Connector
 from .lease import Lease
 from .leaving import leaving
@@ -40,11 +39,15 @@ if TYPE_CHECKING:
     from .._http.exchange import ResponseHead
     from .._http.request import WireRequest
     from .._net.network import Network
+    from .._types import Origin
     from .instruments import Instrument
     from .statistics import Explanation, Statistics
 
 #: Priorities from the first served to the last.
 PRIORITIES = range(-100, 101)
+
+#: What a pool asks of the outside world.
+_NETWORK = ("resolve", "connect", "connect_unix", "watcher")
 
 
 class Pool:
@@ -58,6 +61,8 @@ class Pool:
 
     Raises:
         ValueError: an origin is declared twice.
+        TypeError: an argument has the wrong type.
+        InvalidURL, UnsupportedProtocol: an upstream's URL is no origin.
     """
 
     def __init__(
@@ -68,13 +73,18 @@ class Pool:
         network: Network | None = None,
         seed: int | None = None,
     ) -> None:
+        if config is not None and not isinstance(config, PoolConfig):
+            raise TypeError(f"config must be a PoolConfig, not a {type(config).__name__}")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            raise TypeError(f"seed must be an int or None, not {seed!r}")
+        if network is not None and not all(hasattr(network, name) for name in _NETWORK):
+            raise TypeError(f"network must have {', '.join(_NETWORK)}, as penstock.testing.FakeNetwork has")
         self.config = PoolConfig() if config is None else config
         self.timeouts = self.config.timeouts
         self._network = network
         self._seed = seed
         self._declared: dict[Origin, Upstream] = {}
-        for one in upstreams:
-            upstream = Upstream(one) if isinstance(one, str) else one
+        for upstream in _to_upstreams(upstreams):
             if upstream.origin in self._declared:
                 raise ValueError(f"upstreams: {upstream.origin} is declared twice")
             self._declared[upstream.origin] = upstream
@@ -162,7 +172,7 @@ class Pool:
             timeouts = self.timeouts
         elif not isinstance(timeouts, Timeouts):
             raise TypeError(f"timeouts must be a Timeouts, not {timeouts!r}")
-        return Acquire(self._runner, _origin(origin), priority, tenant, timeouts)
+        return Acquire(self._runner, to_origin(origin), priority, tenant, timeouts)
 
     async def prewarm(self, origin: str | Origin, count: int) -> None:
         """Open connections until `count` are there, without sending a request.
@@ -183,7 +193,7 @@ class Pool:
             raise ValueError(f"count must be at least 1, not {count!r}")
         runner = self._runner
         machine = runner.machine
-        endpoint = runner.endpoint(_origin(origin))
+        endpoint = runner.endpoint(to_origin(origin))
         count = min(count, endpoint.max_connections)
         failed_before = endpoint.counters.dials_failed
         await trio.lowlevel.checkpoint()
@@ -348,15 +358,15 @@ class Acquire:
         self._lease.release_soon()
 
 
-def _origin(origin: str | Origin) -> Origin:
-    """An origin whose every part was checked, wherever it comes from."""
-    if isinstance(origin, str):
-        return parse_origin(origin)
-    if not isinstance(origin, Origin):
-        raise TypeError(f"origin must be a str or an Origin, not {origin!r}")
-    if origin.scheme not in DEFAULT_PORTS:
-        raise UnsupportedProtocol(f"the scheme must be http or https, not {origin.scheme!r}")
-    return parse_origin(str(origin))
+def _to_upstreams(upstreams: Sequence[Upstream | str]) -> list[Upstream]:
+    if isinstance(upstreams, str | bytes | Upstream) or not isinstance(upstreams, Iterable):
+        raise TypeError(f"upstreams must be a list of Upstream or str, not {upstreams!r}")
+    declared: list[Upstream] = []
+    for one in upstreams:
+        if not isinstance(one, Upstream | str):
+            raise TypeError(f"upstreams must hold Upstream or str, not {one!r}")
+        declared.append(Upstream(one) if isinstance(one, str) else one)
+    return declared
 
 
 def check_place(priority: int, tenant: str | None) -> None:
