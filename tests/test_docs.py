@@ -135,8 +135,6 @@ def written(field: attrs.Attribute[Any]) -> str:
         return "required."
     if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
         return f"`{field.default.factory.__name__}()`"  # type: ignore[union-attr]
-    if field.name == "pins":
-        return "`{}`"
     return f'`"{field.default}"`' if isinstance(field.default, str) else f"`{field.default!r}`"
 
 
@@ -169,6 +167,14 @@ def test_the_picture_of_the_states_is_drawn_from_the_table() -> None:
 
     for path, text in draw_states.outputs().items():
         assert path.read_text() == text, f"run docs/tools/draw_states.py: {path.name} is out of date"
+
+
+def test_the_readme_stands_alone() -> None:
+    """It is also what a package index shows, where no file of the repository is next to it."""
+    readme = (ROOT / "README.md").read_text()
+
+    assert [link for link in re.findall(r"\]\(([^)]+)\)", readme) if not link.startswith("https://")] == []
+    assert [path for path in re.findall(r"`(docs/[^`]+)`", readme) if not (ROOT / path).exists()] == []
 
 
 def test_ci_runs_the_command_of_the_readme() -> None:
