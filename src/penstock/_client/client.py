@@ -12,6 +12,7 @@ from .._net.timer import PhaseTimer
 from .._pool.pool import Pool
 from .body import ResponseBody
 from .limits import MAX_CONTENT_SIZE, UNSET, check_content_size
+from .option_names import OPTION_NAMES, explain_unknown
 from .redirects import follow, is_redirect
 from .request import Composer
 from .response import Response
@@ -134,7 +135,65 @@ class Client:
             ValueError: options contradict each other, or are not available yet.
             TypeError: an option has the wrong type.
         """
-        trail = [self._composer.compose(method, url, **options)]
+        return await self._ask("request", method, url, options)
+
+    async def get(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with GET."""
+        return await self._ask("get", "GET", url, options)
+
+    async def head(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with HEAD."""
+        return await self._ask("head", "HEAD", url, options)
+
+    async def options(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with OPTIONS."""
+        return await self._ask("options", "OPTIONS", url, options)
+
+    async def post(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with POST."""
+        return await self._ask("post", "POST", url, options)
+
+    async def put(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with PUT."""
+        return await self._ask("put", "PUT", url, options)
+
+    async def patch(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with PATCH."""
+        return await self._ask("patch", "PATCH", url, options)
+
+    async def delete(self, url: str, **options: Unpack[RequestOptions]) -> Response:
+        """`request` with DELETE."""
+        return await self._ask("delete", "DELETE", url, options)
+
+    def stream(self, method: str, url: str, **options: Unpack[RequestOptions]) -> StreamContext:
+        """Send a request and hand out the response with its body still to come.
+
+        Use it as `async with client.stream("GET", url) as response:`. Leaving the block gives up what is left of the
+        body; the arguments and errors are those of `request`.
+        """
+        return StreamContext(self._open_stream, self._compose("stream", method, url, options))
+
+    def sse(self, method: str, url: str, **options: Unpack[RequestOptions]) -> EventStreamContext:
+        """Send a request and hand out the server-sent events that answer it.
+
+        Use it as `async with client.sse("POST", url, json=…) as events:` and `async for event in events:`. Leaving the
+        block gives up what is left; the arguments are those of `request`. It does not reconnect.
+
+        Raises:
+            HTTPStatusError: the status is not 2xx; the start of the body has been read.
+            RemoteProtocolError: the answer is no event stream (`reason` CONTENT_TYPE), an event is too large.
+        """
+        return EventStreamContext(self._open_stream, self._compose("sse", method, url, options, for_events=True))
+
+    def _compose(
+        self, caller: str, method: str, url: str, options: RequestOptions, *, for_events: bool = False
+    ) -> Call:
+        if not OPTION_NAMES.issuperset(options):
+            raise explain_unknown(caller, options)
+        return self._composer.compose(method, url, for_events=for_events, **options)
+
+    async def _ask(self, caller: str, method: str, url: str, options: RequestOptions) -> Response:
+        trail = [self._compose(caller, method, url, options)]
         try:
             with PhaseTimer(trail[0].limits) as timer:
                 response, body = await self._open(trail, timer)
@@ -147,54 +206,6 @@ class Client:
             _annotate(error, trail)
             raise
         return response
-
-    async def get(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        """`request` with GET."""
-        return await self.request("GET", url, **options)
-
-    async def head(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        """`request` with HEAD."""
-        return await self.request("HEAD", url, **options)
-
-    async def options(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        """`request` with OPTIONS."""
-        return await self.request("OPTIONS", url, **options)
-
-    async def post(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        """`request` with POST."""
-        return await self.request("POST", url, **options)
-
-    async def put(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        """`request` with PUT."""
-        return await self.request("PUT", url, **options)
-
-    async def patch(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        """`request` with PATCH."""
-        return await self.request("PATCH", url, **options)
-
-    async def delete(self, url: str, **options: Unpack[RequestOptions]) -> Response:
-        """`request` with DELETE."""
-        return await self.request("DELETE", url, **options)
-
-    def stream(self, method: str, url: str, **options: Unpack[RequestOptions]) -> StreamContext:
-        """Send a request and hand out the response with its body still to come.
-
-        Use it as `async with client.stream("GET", url) as response:`. Leaving the block gives up what is left of the
-        body; the arguments and errors are those of `request`.
-        """
-        return StreamContext(self._open_stream, self._composer.compose(method, url, **options))
-
-    def sse(self, method: str, url: str, **options: Unpack[RequestOptions]) -> EventStreamContext:
-        """Send a request and hand out the server-sent events that answer it.
-
-        Use it as `async with client.sse("POST", url, json=…) as events:` and `async for event in events:`. Leaving the
-        block gives up what is left; the arguments are those of `request`. It does not reconnect.
-
-        Raises:
-            HTTPStatusError: the status is not 2xx; the start of the body has been read.
-            RemoteProtocolError: the answer is no event stream (`reason` CONTENT_TYPE), an event is too large.
-        """
-        return EventStreamContext(self._open_stream, self._composer.compose(method, url, for_events=True, **options))
 
     async def _open_stream(self, call: Call) -> Response:
         trail = [call]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from .._errors import InvalidURL
 from .._http.body import make_body
 from .._http.coding import accept_encoding
-from .._http.fields import check_name, check_value
+from .._http.fields import check_name, check_value, refused
 from .._http.headers import Headers
 from .._http.request import WireRequest, build_request
 from .._pool.pool import check_place
@@ -39,6 +39,8 @@ _FOR_EVENTS: HeaderList = [
     (b"accept-encoding", b"identity"),
     (b"cache-control", b"no-store"),
 ]
+
+_STANDARD_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE"})
 
 _NO_BODY = make_body(None)
 # An origin per request would make this grow without end; real clients talk to a few.
@@ -121,6 +123,8 @@ class Composer:
         for_events: bool = False,
     ) -> Call:
         """Settle one request; `for_events` asks for an event stream where the caller's headers do not say otherwise."""
+        if method.__class__ is not str or method not in _STANDARD_METHODS:
+            _check_method(method)
         if affinity is not None:
             raise ValueError("affinity: keeping a conversation on one endpoint is not available yet; leave it None")
         if priority != 0 or tenant is not None:
@@ -129,7 +133,11 @@ class Composer:
         if self._params or params is not None:
             where = where.with_query("&".join(filter(None, (self._params, self._encode_params(params)))))
         limits = self._limits if timeout is UNSET else to_timeouts(timeout)
-        follows = self._follow_redirects if follow_redirects is None else follow_redirects
+        follows = self._follow_redirects
+        if follow_redirects is not None:
+            if not isinstance(follow_redirects, bool):
+                raise TypeError(f"follow_redirects must be True, False or None, not {follow_redirects!r}")
+            follows = follow_redirects
         fields = self._defaults
         wire = None
         body = _NO_BODY
@@ -189,6 +197,14 @@ class Composer:
             content_length=template.content_length,
             wants_close=template.wants_close,
         )
+
+
+def _check_method(method: object) -> None:
+    if not isinstance(method, str):
+        raise TypeError(f"method must be a str, not {type(method).__name__}")
+    # Methods are case-sensitive (RFC 9110 §9.1), so a server would take "get" for another method, which it has not.
+    if method not in _STANDARD_METHODS and method.upper() in _STANDARD_METHODS:
+        raise refused(f"there is no method {method!r}; did you mean {method.upper()!r}?")
 
 
 def to_fields(headers: HeaderArgument | None) -> HeaderList:
