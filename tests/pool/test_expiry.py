@@ -140,3 +140,25 @@ async def test_a_connection_past_its_time_is_not_taken_even_if_nobody_noticed_ye
         await s.client.get(s.url)
         assert s.requests_per_connection == [1, 1]
         assert trio.current_time() == 61
+
+
+async def test_taking_a_connection_without_using_it_does_not_make_it_younger(autojump_clock: MockClock) -> None:
+    async with scene(idle_timeout=10) as s:
+        await s.client.get(s.url)
+        await settle(6)
+        async with s.pool.acquire(s.url):
+            await trio.sleep(2)
+        await settle(1.5)
+        assert s.network.open_connections == 1
+        await settle(1)
+        (closed,) = s.seen.of(events.ConnectionClosed)
+        assert (closed.at, closed.reason.value) == (10.0, "idle_expired")
+
+
+async def test_the_servers_hint_holds_on_after_a_turn_without_a_request(autojump_clock: MockClock) -> None:
+    async with scene(hints_keep_alive(b"timeout=10")) as s:
+        await s.client.get(s.url)
+        await settle(5)
+        async with s.pool.acquire(s.url):
+            await trio.sleep(4)
+        assert s.seen.close_reasons == ["keepalive_hint"]

@@ -118,6 +118,18 @@ async def test_a_fresh_connection_that_ends_is_meant(reset: bool, autojump_clock
         assert s.network.connects == 2
 
 
+async def test_a_turn_without_a_request_makes_a_connection_no_older(autojump_clock: MockClock) -> None:
+    async with scene(closes_without_answer(), max_requests_per_connection=1) as s:
+        await s.pool.prewarm(s.url, 1)
+        for _ in range(2):
+            async with s.pool.acquire(s.url):
+                pass
+        with pytest.raises(penstock.ReadError) as caught:
+            await s.client.get(s.url)
+        assert caught.value.attempt == 1
+        assert s.requests_per_connection == [1]
+
+
 async def test_a_replay_is_not_replayed(autojump_clock: MockClock) -> None:
     async with scene(goes_stale(then=closes_without_answer()), latency=0.01) as s:
         await s.client.get(s.url)

@@ -71,6 +71,10 @@ class Story:
         self.listen()
         self.machine.release(self.now, self.entries[number], reason, **how)
 
+    def put_back(self, number: int) -> None:
+        self.listen()
+        self.machine.put_back(self.now, self.entries[number])
+
     def refuse(self, waiter: int, reason: CloseReason = CloseReason.PEER_CLOSED) -> int | None:
         entry = self.waiters[waiter].entry
         assert entry is not None

@@ -199,6 +199,22 @@ class PoolMachine(Duties):
         elif succeeded is not None:
             self._exchange_failed(now, endpoint)
 
+    def put_back(self, now: float, entry: ConnectionEntry) -> None:
+        """Nothing was sent on a connection that was taken: it goes back as it was, with the idle time that it had."""
+        # One that was dialled for a replay has never been idle.
+        idle_since, usable_until = min(entry.idle_since, now), entry.usable_until
+        entry.exchanges -= 1
+        self.release(now, entry, succeeded=None)
+        entry.idle_since = idle_since
+        if entry.state is State.IDLE:
+            entry.idle_until -= now - idle_since
+            entry.usable_until = usable_until
+            stale = self._stale(now, entry)
+            if stale is not None:
+                self._close(now, entry, stale)
+            else:
+                self._schedule(entry, self._next_check(now, entry))
+
     # ---- dials -------------------------------------------------------------------------------------------------------
 
     def connected(self, now: float, entry: ConnectionEntry, handle: object, capacity: int = 1) -> bool:

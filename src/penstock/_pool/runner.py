@@ -219,7 +219,7 @@ class Runner:
         now = trio.current_time()
         outcome = None if exchange is None else exchange.outcome
         if outcome is None:
-            machine.release(now, entry, succeeded=None)
+            machine.put_back(now, entry)
         elif outcome.close is None:
             # What TLS has decrypted beyond the answer is as unasked for as what the parser has left.
             unasked = entry.handle.look() if entry.endpoint.route.profile is not None else None
