@@ -19,6 +19,7 @@ MAX_URL_LENGTH = 65536
 
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
+_PORT_FOLLOWS = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
 _AUTHORITY = re.compile(r"//([^/?#]*)")
 _HOST_NAME = re.compile(r"[a-z0-9_\-]{1,63}(?:\.[a-z0-9_\-]{1,63})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -179,12 +180,13 @@ def _parse(text: str) -> URL:
     _check_characters(text)
     scheme_match = _SCHEME.match(text)
     if scheme_match is None:
-        raise InvalidURL(
-            "the URL has no scheme: it must start with https:// or http://, or the client needs a base_url"
-        )
+        raise InvalidURL(f"{_quote(text)} has no scheme: it must start with https:// or http://")
     scheme = scheme_match[1].lower()
     if scheme not in DEFAULT_PORTS:
-        raise UnsupportedProtocol(f"the scheme must be http or https, not {scheme[:64]!r}")
+        hint = ""
+        if _PORT_FOLLOWS.match(text, scheme_match.end()) and "@" not in text:
+            hint = f"; did you mean http://{_without_query(text)[:64]}?"
+        raise UnsupportedProtocol(f"the scheme must be http or https, not {scheme[:64]!r}{hint}")
     authority = _AUTHORITY.match(text, scheme_match.end())
     if authority is None:
         raise InvalidURL(f'the URL needs "//" after {scheme_match[0]!r}')
@@ -194,6 +196,16 @@ def _parse(text: str) -> URL:
 
 
 _parse_cached = lru_cache(maxsize=512)(_parse)
+
+
+def _without_query(text: str) -> str:
+    return re.split(r"[?#]", text, maxsplit=1)[0]
+
+
+def _quote(text: str) -> str:
+    """What was given, where it can hold no secret."""
+    shown = _without_query(text)
+    return "the URL" if "@" in shown or not shown else f"the URL {shown[:64]!r}"
 
 
 def _check_characters(text: str) -> None:

@@ -326,3 +326,9 @@ async def test_a_redirect_to_another_scheme_says_that_it_was_one() -> None:
         await client.get("https://a/")
     assert caught.value.request_sent == "fully"
     assert "secret" not in str(caught.value)
+
+
+async def test_too_many_redirects_name_the_limit() -> None:
+    client, _ = client_for(lambda _: to("/b"), follow_redirects=True, max_redirects=3)
+    with pytest.raises(TooManyRedirects, match=r"longer than max_redirects \(3\)"):
+        await client.get("https://a/")

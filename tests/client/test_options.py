@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock._client.client import Client
-from penstock._errors import LocalProtocolError
+from penstock._errors import InvalidURL, LocalProtocolError
 
 from .fake_pool import Answer, FakePool
 
@@ -62,3 +62,10 @@ async def test_a_method_in_the_wrong_case_is_refused(method: str) -> None:
 
 async def test_a_method_of_its_own_is_sent_as_it_is() -> None:
     assert (await client().request("Purge", "https://a")).status_code == 200
+
+
+async def test_a_relative_url_needs_a_base_url_and_a_base_url_a_scheme() -> None:
+    with pytest.raises(InvalidURL, match=r"the URL '/a' has no scheme: .*, or the client needs a base_url"):
+        await client().get("/a")
+    with pytest.raises(InvalidURL, match=r"^base_url: the URL 'example.com' has no scheme: .*http://$"):
+        Client(base_url="example.com")

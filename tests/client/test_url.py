@@ -297,3 +297,24 @@ def test_time_is_linear(piece: str) -> None:
         with contextlib.suppress(InvalidURL, UnsupportedProtocol):
             parse_url(text)
         assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("localhost:8000", "http://localhost:8000?"),
+        ("localhost:8000/a?secret", "http://localhost:8000/a?"),
+    ],
+)
+def test_a_forgotten_scheme_is_guessed(text: str, hint: str) -> None:
+    with pytest.raises(UnsupportedProtocol) as caught:
+        parse_url(text)
+    assert str(caught.value).endswith(f"did you mean {hint}")
+
+
+def test_a_url_without_scheme_is_shown_unless_it_may_hold_a_secret() -> None:
+    with pytest.raises(InvalidURL, match=r"the URL 'example\.com/a' has no scheme") as caught:
+        parse_url("example.com/a?secret")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(InvalidURL, match="the URL has no scheme") as caught:
+        parse_url("secret@example.com")

@@ -160,3 +160,27 @@ async def test_callers_who_share_one_failed_dial_get_errors_of_their_own(autojum
         assert trio.current_time() == 1
         await settle()
         assert_at_rest(s.pool, s.network)
+
+
+async def test_a_refusal_names_the_limit_that_binds(autojump_clock: MockClock) -> None:
+    for settings, limit in (
+        ({"max_connections": 1}, "max_connections is reached"),
+        ({"max_connections": 5, "max_connections_per_host": 1}, "max_connections_per_host is reached"),
+    ):
+        async with (
+            scene(serve_ok(delay=100), max_waiters=1, read_timeout=None, **settings) as s,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(s.client.get, s.url)
+            await wait_all_tasks_blocked()
+
+            async def wait_in_vain(s: Scene = s, limit: str = limit) -> None:
+                with pytest.raises(penstock.PoolTimeout, match=rf"pool_timeout or total_timeout\): {limit}"):
+                    await s.client.get(s.url)
+
+            async with trio.open_nursery() as waiting:
+                waiting.start_soon(wait_in_vain)
+                await wait_all_tasks_blocked()
+                with pytest.raises(penstock.PoolFull, match="1 caller is waiting already"):
+                    await s.client.get(s.url)
+            nursery.cancel_scope.cancel()

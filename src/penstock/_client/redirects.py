@@ -45,8 +45,8 @@ def is_redirect(head: ResponseHead) -> bool:
     return head.status in _REDIRECTS and any(name == b"location" for name, _ in head.headers)
 
 
-def follow(call: Call, head: ResponseHead) -> Call:
-    """The request that a redirect asks for.
+def follow(call: Call, head: ResponseHead, *, followed: int = 0) -> Call:
+    """The request that a redirect asks for, after `followed` others.
 
     Raises:
         TooManyRedirects: the limit of the call is used up.
@@ -55,7 +55,9 @@ def follow(call: Call, head: ResponseHead) -> Call:
         StreamConsumed: the body would have to be sent again and cannot be.
     """
     if call.max_redirects == 0:
-        raise TooManyRedirects(f"the chain of redirects is too long; it ended at {call.url.shown}")
+        raise TooManyRedirects(
+            f"the chain of redirects is longer than max_redirects ({followed}); it ended at {call.url.shown}"
+        )
     url = _to_url(call, head)
     method, fields, body = call.method, call.fields, call.body
     if _changes_to_get(method, head.status):

@@ -64,7 +64,7 @@ def _mismatch(presented: tuple[str, ...], configured: Collection[str], why: str 
     accepted = sorted(configured)
     shown = ", ".join(presented) or "no verified chain"
     return PinMismatch(
-        f"the certificate is valid, but no key of its chain is pinned{why}; presented: {shown}; "
+        f"the certificate is valid, but no key of its chain is pinned{why}; the verified chain has: {shown}; "
         f"configured: {', '.join(accepted)}",
         presented=presented,
         configured=accepted,

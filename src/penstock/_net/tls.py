@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["TLSProfile", "TLSStream", "start_tls"]
 
 
+# OpenSSL's X509_V_ERR numbers for a chain that ends at no known authority.
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
+# The peer's alert, and OpenSSL's own verdict on the peer's choice.
+_NO_COMMON_VERSION = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"})
+
+
 async def start_tls(stream: ByteStream, profile: TLSProfile, *, host: str, port: int) -> TLSStream:
     """Run the client's handshake over `stream` and check its outcome.
 
@@ -102,8 +108,10 @@ class _Handshake:
 
     def _refuse(self, error: ssl.SSLError) -> NoReturn:
         if isinstance(error, ssl.SSLCertVerificationError):
+            hint = "; trust its authority with TLSConfig(trust=…)" if error.verify_code in _UNKNOWN_AUTHORITY else ""
             raise CertificateError(
-                f"the certificate is not valid for {self._endpoint[0]}: {error.verify_message} ({error.verify_code})",
+                f"the certificate is not valid for {self._endpoint[0]}: {error.verify_message} "
+                f"({error.verify_code}){hint}",
                 verify_code=error.verify_code,
                 verify_message=error.verify_message,
             ) from error
@@ -112,7 +120,14 @@ class _Handshake:
         # Record types of TLS: 20 change_cipher_spec, 21 alert, 22 handshake, 23 application_data.
         if self._heard and not 20 <= self._heard[0] <= 23:
             raise TLSError(f"the peer did not speak TLS: {quote_peer(self._heard)}", phase="tls") from error
-        raise TLSError(f"the TLS handshake failed: {error.reason or error}", phase="tls") from error
+        reason = error.reason or str(error)
+        hint = self._hint_at_version() if reason in _NO_COMMON_VERSION else ""
+        raise TLSError(f"the TLS handshake failed: {reason}{hint}", phase="tls") from error
+
+    def _hint_at_version(self) -> str:
+        if self._profile.config.minimum_version == "TLSv1.2":
+            return ""
+        return '; a server that has no TLS 1.3 needs TLSConfig(minimum_version="TLSv1.2")'
 
     def _send_alert(self) -> None:
         with contextlib.suppress(NetworkError):
@@ -152,8 +167,9 @@ class _Handshake:
         version, suite = self._tls.version() or "", self._tls.cipher()
         # The names sort by age, from "SSLv3" to "TLSv1.3".
         if version < config.minimum_version:
+            hint = self._hint_at_version() if version == "TLSv1.2" else ""
             raise TLSError(
-                f"the server negotiated {version}, at least {config.minimum_version} is required", phase="tls"
+                f"the server negotiated {version}, at least {config.minimum_version} is required{hint}", phase="tls"
             )
         name = suite[0] if suite else "no suite"
         if config.ciphers is not None and name not in config.ciphers:

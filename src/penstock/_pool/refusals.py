@@ -23,7 +23,8 @@ def refusal(
         return PoolClosed(f"the pool is {machine.phase.value}", origin=origin, phase="pool")
     if reason is RejectReason.POOL_FULL:
         limit = machine.config.max_waiters
-        return PoolFull(f"{limit} callers are waiting already (max_waiters={limit})", origin=origin, phase="pool")
+        callers = "1 caller is" if limit == 1 else f"{limit} callers are"
+        return PoolFull(f"{callers} waiting already (max_waiters={limit})", origin=origin, phase="pool")
     if reason is RejectReason.POOL_TIMEOUT:
         return _timed_out(machine, waiter, cause, now)
     assert cause is not None
@@ -46,13 +47,26 @@ def _timed_out(machine: PoolMachine, waiter: Waiter, cause: BaseException | None
     numbers = ", ".join(f"{count} {name}" for name, count in ledger.items())
     waited = f"{now - waiter.queued_at:.3g} s" if waiter.queued_at < now else "0 s"
     error = PoolTimeout(
-        f"no connection within {waited} of waiting ({numbers})",
+        f"no connection within {waited} of waiting (pool_timeout or total_timeout)"
+        f"{_binding_limit(machine, waiter)} ({numbers})",
         ledger=ledger,
         last_dial_error=cause,
         origin=waiter.endpoint.origin,
     )
     error.__cause__ = cause
     return error
+
+
+def _binding_limit(machine: PoolMachine, waiter: Waiter) -> str:
+    endpoint, config = waiter.endpoint, machine.config
+    if endpoint.live + len(endpoint.dials) >= endpoint.max_connections:
+        name = "max_connections_per_host"
+        if endpoint.max_connections != config.max_connections_per_host:
+            name = "the upstream's max_connections"
+        return f": {name} is reached"
+    if machine.total >= config.max_connections:
+        return ": max_connections is reached"
+    return ""
 
 
 def ledger_of(machine: PoolMachine, waiter: Waiter) -> dict[str, int]:
