@@ -306,7 +306,7 @@ async def test_a_given_pool_is_left_open(pool: FakePool) -> None:
     assert not pool.exited
     with pytest.raises(PoolClosed, match="client is closed"):
         await client.get("https://h")
-    with pytest.raises(RuntimeError, match="only once"):
+    with pytest.raises(RuntimeError, match="entered once"):
         async with client:
             pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import trio
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from .fields import Fields
     from .limits import TimeoutArgument, Unset
     from .request import HeaderArgument, RequestOptions
+
+
+class ClientState(Enum):
+    """How far a client is."""
+
+    NEW = "new"
+    OPEN = "open"
+    CLOSED = "closed"
 
 
 class Client:
@@ -82,7 +91,7 @@ class Client:
         self._config = config or PoolConfig()
         self._pool: Pool | None = pool
         self._owned: Pool | None = None
-        self._is_closed = False
+        self._state = ClientState.NEW
         self._max_content_size = check_content_size(max_content_size)
         self._json_loads = json_loads
         self._composer = Composer(
@@ -97,9 +106,10 @@ class Client:
         )
 
     async def __aenter__(self) -> Self:
-        """Open the client's own pool, if it has one. A client is entered once."""
-        if self._is_closed or self._owned is not None:
-            raise RuntimeError("a Client can be entered only once")
+        """Open the client's own pool, if it has one. A client is entered once, whoever owns its pool."""
+        if self._state is not ClientState.NEW:
+            raise RuntimeError("a client is entered once; make another one")
+        self._state = ClientState.OPEN
         if self._given is None:
             self._owned = Pool(self._config)
             self._pool = await self._owned.__aenter__()
@@ -109,10 +119,16 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the client, and its own pool. An exception from inside leaves as itself."""
-        self._is_closed = True
+        self._state = ClientState.CLOSED
         self._pool = None
         if self._owned is not None:
             await self._owned.__aexit__(kind, error, trace)  # noqa: ASYNC102 - closes everything before it waits
+
+    def __repr__(self) -> str:
+        base = self._composer.base
+        where = "" if base is None else f" at {base.shown}"
+        pool = "a pool of its own" if self._given is None else repr(self._given)
+        return f"<Client{where}, {self._state.value}, with {pool}>"
 
     async def request(self, method: str, url: str, **options: Unpack[RequestOptions]) -> Response:
         """Send a request and read the answer whole.
@@ -238,13 +254,13 @@ class Client:
             body.release()
             history = (*history, response)
             try:
-                trail.append(follow(call, head))
+                trail.append(follow(call, head, followed=len(trail) - 1))
             except RequestError as error:
                 error.annotate(request_sent="fully")
                 raise
 
     def _explain_no_pool(self) -> Exception:
-        if self._is_closed:
+        if self._state is ClientState.CLOSED:
             return PoolClosed("the client is closed")
         return RuntimeError("open the client first: async with Client() as client")
 

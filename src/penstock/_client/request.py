@@ -66,7 +66,7 @@ class Composer:
     """Makes calls out of a client's defaults and what one request adds to them.
 
     Args:
-        base_url: what relative URLs are put below; None to refuse them.
+        base_url: what relative URLs are put below, kept as `base`; None to refuse them.
         headers: fields of every request, over Penstock's own defaults.
         params: query of every request.
         timeout: limits of requests that bring none.
@@ -94,7 +94,7 @@ class Composer:
             raise ValueError(f"max_redirects must be at least 0, not {max_redirects}")
         if not isinstance(follow_redirects, bool):
             raise TypeError(f"follow_redirects must be True or False, not {follow_redirects!r}")
-        self._base = None if base_url is None else _to_base(base_url)
+        self.base = None if base_url is None else _to_base(base_url)
         self._params = "" if params is None else encode_fields(params, "params")
         self._limits = pool_timeouts if timeout is UNSET else to_timeouts(timeout)
         self._max_redirects = max_redirects
@@ -166,7 +166,14 @@ class Composer:
     def _locate(self, url: str | URL) -> URL:
         if isinstance(url, URL):
             return url
-        return parse_url(url) if self._base is None else extend(self._base, url)
+        if self.base is not None:
+            return extend(self.base, url)
+        try:
+            return parse_url(url)
+        except InvalidURL as error:
+            if ":" in url:
+                raise
+            raise InvalidURL(f"{error}, or the client needs a base_url") from None
 
     def _encode_params(self, params: Fields | None) -> str:
         return "" if params is None else encode_fields(params, "params")
@@ -246,7 +253,10 @@ def merge(under: HeaderList, over: HeaderList) -> HeaderList:
 def _to_base(base_url: str) -> URL:
     if not isinstance(base_url, str):
         raise TypeError(f"base_url must be a str, not {type(base_url).__name__}")
-    url = parse_url(base_url)
+    try:
+        url = parse_url(base_url)
+    except InvalidURL as error:
+        raise InvalidURL(f"base_url: {error}") from None
     if url.query is not None:
         raise InvalidURL("a base_url has no query; pass params=")
     return url

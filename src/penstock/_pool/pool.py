@@ -92,6 +92,12 @@ class Pool:
         self._nursery_manager: AbstractAsyncContextManager[trio.Nursery, bool | None] | None = None
         self._stopped = trio.Event()
 
+    def __repr__(self) -> str:
+        if self._running is None:
+            return "<Pool, not open>"
+        machine = self._running.machine
+        return f"<Pool, {machine.phase.value}, {machine.total} connections, {machine.waiting} waiting>"
+
     async def __aenter__(self) -> Self:
         if self._running is not None:
             raise RuntimeError("a pool is opened once; make another one")
