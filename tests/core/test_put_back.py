@@ -79,6 +79,7 @@ def test_one_that_was_dialled_for_a_replay_begins_to_be_idle() -> None:
     story.wake(3.0)
     story.connect(1)
     story.wake(4.0)
+    assert story.told() == ["dial 1", "deliver 1 to 1"]
     story.put_back(1)
     assert story.states() == {1: "IDLE"}
     story.wake(13.9)
