@@ -40,8 +40,15 @@ autoclass_content = "class"
 autodoc_class_signature = "mixed"
 python_use_unqualified_type_names = True
 napoleon_use_ivar = True
-# Of other projects, whose pages a build without network cannot look up.
-nitpick_ignore = [("py:class", "ssl.SSLContext"), ("py:exc", "h11.RemoteProtocolError")]
+nitpick_ignore = [
+    # Of other projects, whose pages a build without network cannot look up.
+    ("py:class", "ssl.SSLContext"),
+    ("py:exc", "h11.RemoteProtocolError"),
+    # Private names of types; the text beside them says which values there are.
+    ("py:class", "PinSet"),
+    ("py:class", "RequestSent"),
+    ("py:class", "TLSVersion"),
+]
 
 
 def setup(app: Sphinx) -> None:
