@@ -34,3 +34,12 @@ async def test_a_client_is_entered_once_whoever_owns_its_pool() -> None:
                     await client.__aenter__()
             with pytest.raises(RuntimeError, match="entered once"):
                 await client.__aenter__()
+
+
+async def test_a_lease_shows_how_far_it_is() -> None:
+    async with scene(serve_ok()) as s, s.pool.acquire(s.url) as lease:
+        assert repr(lease) == f"<Lease of connection 1 to {s.url}, held>"
+        await lease.request("GET", "/?secret")
+        while await lease.read():
+            pass
+        assert repr(lease) == f"<Lease of connection 1 to {s.url}, given back>"

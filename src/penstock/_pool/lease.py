@@ -59,6 +59,10 @@ class Lease:
         self.head: ResponseHead | None = None
         self.label = ""
 
+    def __repr__(self) -> str:
+        state = "given back" if self._entry is None else "held" if self._exchange is None else "in use"
+        return f"<Lease of connection {self.connection_id} to {self.origin}, {state}>"
+
     # ---- public, low level ---------------------------------------------------------------------------------------
 
     async def request(
