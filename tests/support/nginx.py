@@ -147,7 +147,10 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
 
 
 def _listener() -> socket.socket:
-    return socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    # nginx leaves an inherited socket as it is: of two workers that wake for one client, one would block in accept.
+    listener.setblocking(False)
+    return listener
 
 
 def _wait_until_it_answers(nginx: Nginx) -> None:
