@@ -455,6 +455,21 @@ async def test_what_a_stopped_body_raises_does_not_hide_the_limit(autojump_clock
     assert exchange.outcome.close is CloseReason.TIMED_OUT
 
 
+async def test_a_limit_that_passes_after_the_end_leaves_the_connection_to_the_next_exchange() -> None:
+    stream = MemoryStream()
+    connection, peer = HTTP1Connection(stream), H11Peer(stream)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.serve, 2)
+        ended, _, _ = await ask(connection)
+
+        ended.interrupt()
+
+        exchange, _, body = await ask(connection)
+    assert body == b"hello"
+    assert exchange.outcome is not None
+    assert exchange.outcome.close is None
+
+
 async def test_what_a_body_raises_when_the_caller_gives_up_is_the_callers(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -104,7 +104,7 @@ class Exchange(Protocol):
         ...
 
     def interrupt(self) -> None:
-        """A limit passed: close the stream, so that whoever waits in the exchange gets a `NetworkError`."""
+        """A limit passed: whoever waits in the exchange gets a `NetworkError`. Does nothing to one that has ended."""
         ...
 
     async def drain(self, timer: PhaseTimer | None, max_bytes: int = 65536) -> bool:

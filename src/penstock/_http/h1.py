@@ -320,6 +320,9 @@ class HTTP1Exchange:
 
     def interrupt(self) -> None:
         """A limit passed: close the stream under whoever waits; see `Exchange.interrupt`."""
+        if self.outcome is not None:
+            # The stream may carry somebody else's exchange by now.
+            return
         self.abandon(CloseReason.TIMED_OUT)
         self._stream.close()
         if self._beside is not None:
