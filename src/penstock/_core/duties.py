@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from enum import Enum
-from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from .. import _events as events
@@ -29,6 +28,7 @@ from .connection import ConnectionEntry, Signal, State
 from .endpoint import Counters, Endpoint, Upstream
 from .expiry import hinted_idle
 from .sizing import Hindrance, floor_deficit, hindrance
+from .stalled import StalledLine
 from .timers import INF, Timers
 from .waiters import Waiter, WaiterState
 
@@ -92,11 +92,9 @@ class Duties:
         self._wake_at = INF
         self._connection_number = 0
         self._waiter_number = 0
-        # Upstreams whose oldest waiter without a dial is held up by the total limit alone, by that waiter's number;
-        # lazily kept.
-        self._stalled: list[tuple[int, Upstream]] = []
-        # Those of them that have no slot at all, in the same way.
-        self._starving: list[tuple[int, Upstream]] = []
+        # Upstreams that the total limit alone holds up, and those of them that have no slot at all.
+        self._stalled = StalledLine()
+        self._starving = StalledLine()
         # Endpoints below their floor because of the total limit.
         self._below_floor: OrderedDict[Endpoint, None] = OrderedDict()
         # Dials that failed in a row for lack of local resources, and until when the floors are left alone for it.
@@ -261,10 +259,10 @@ class Duties:
         if self.phase is not Phase.RUNNING:
             return
         upstream = endpoint.upstream
-        while (oldest := upstream.queue.oldest_uncovered) is not None:
+        while upstream.queue.oldest_uncovered is not None:
             held_up = self._hindrance(now, endpoint)
             if held_up is Hindrance.TOTAL_LIMIT:
-                self._stall(upstream, oldest)
+                self._stall(upstream)
                 self._make_room(now)
             elif held_up is Hindrance.ENDPOINT_LIMIT:
                 self._make_way(now, endpoint)
@@ -330,9 +328,7 @@ class Duties:
         endpoint.closed_by_reason[reason.value] = endpoint.closed_by_reason.get(reason.value, 0) + 1
         if self.observed:
             self._emit(events.ConnectionClosed(now, endpoint.origin, entry.id, reason))
-        oldest = endpoint.upstream.queue.oldest_uncovered
-        if oldest is not None:
-            self._stall(endpoint.upstream, oldest)
+        self._stall(endpoint.upstream)
         self._refill(now)
         self._plan(now, endpoint)
         if self._stalled:
@@ -348,38 +344,16 @@ class Duties:
             endpoint, _ = self._below_floor.popitem(last=False)
             self._keep_floor(now, endpoint)
 
-    def _stall(self, upstream: Upstream, oldest: Waiter) -> None:
-        if not upstream.endpoint.slots and upstream.starving_at != oldest.number:
-            upstream.starving_at = oldest.number
-            heappush(self._starving, (oldest.number, upstream))
-            if len(self._starving) > 2 * len(self.endpoints) + 64:
-                self._starving = [record for record in self._starving if record[1].starving_at == record[0]]
-                heapify(self._starving)
-        if upstream.stalled_at != oldest.number:
-            upstream.stalled_at = oldest.number
-            heappush(self._stalled, (oldest.number, upstream))
-            if len(self._stalled) > 2 * len(self.endpoints) + 64:
-                self._stalled = [record for record in self._stalled if record[1].stalled_at == record[0]]
-                heapify(self._stalled)
+    def _stall(self, upstream: Upstream) -> None:
+        self._stalled.add(upstream)
+        if not upstream.endpoint.slots:
+            self._starving.add(upstream)
 
     def _oldest_stalled(self, now: float) -> Upstream | None:
         """The upstream whose waiter has been held up longest by the total limit alone."""
-        while self._stalled:
-            number, upstream = self._stalled[0]
-            if upstream.stalled_at == number:
-                oldest = upstream.queue.oldest_uncovered
-                if (
-                    oldest is not None
-                    and oldest.number == number
-                    and self._hindrance(now, upstream.endpoint) in (None, Hindrance.TOTAL_LIMIT)
-                ):
-                    return upstream
-                upstream.stalled_at = None
-                if oldest is not None and oldest.number != number:
-                    self._stall(upstream, oldest)
-                    continue
-            heappop(self._stalled)
-        return None
+        return self._stalled.first(
+            lambda upstream: self._hindrance(now, upstream.endpoint) in (None, Hindrance.TOTAL_LIMIT)
+        )
 
     def _must_yield(self, now: float, endpoint: Endpoint) -> bool:
         """Whether a connection that came back is closed although its own upstream has a use for it.
@@ -391,22 +365,16 @@ class Duties:
         queue = endpoint.upstream.queue
         if self.phase is not Phase.RUNNING or self.closing or not queue.size:
             return False
-        while self._starving:
-            number, upstream = self._starving[0]
-            oldest = upstream.queue.oldest_uncovered
-            if (
-                oldest is not None
-                and oldest.number == number
-                and not upstream.endpoint.slots
-                and self._hindrance(now, upstream.endpoint) is Hindrance.TOTAL_LIMIT
-            ):
-                return number < queue.next.number
-            heappop(self._starving)
-            if upstream.starving_at == number:
-                upstream.starving_at = None
-                if oldest is not None and oldest.number != number:
-                    self._stall(upstream, oldest)
-        return False
+        starving = self._starving.first(
+            lambda upstream: (
+                not upstream.endpoint.slots and self._hindrance(now, upstream.endpoint) is Hindrance.TOTAL_LIMIT
+            )
+        )
+        if starving is None:
+            return False
+        oldest = starving.queue.oldest_uncovered
+        assert oldest is not None
+        return oldest.number < queue.next.number
 
     def _make_room(self, now: float) -> None:
         """The total is the bottleneck: close what has been idle longest, unless something is closing already."""

@@ -73,15 +73,11 @@ class Upstream:
     A lone origin is an upstream of one endpoint.
     """
 
-    __slots__ = ("endpoint", "queue", "stalled_at", "starving_at")
+    __slots__ = ("endpoint", "queue")
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.queue = WaitQueue()
-        # Number of the waiter under which it is registered as stalled by the total limit; None if it is not.
-        self.stalled_at: int | None = None
-        # The same, as one that has no slot at all.
-        self.starving_at: int | None = None
 
 
 class Endpoint:

@@ -367,9 +367,7 @@ class PoolMachine(Duties):
             self.phase = Phase.RUNNING
             for endpoint in self.endpoints.values():
                 self._serve(now, endpoint)
-                oldest = endpoint.upstream.queue.oldest_uncovered
-                if oldest is not None:
-                    self._stall(endpoint.upstream, oldest)
+                self._stall(endpoint.upstream)
             # Free slots go by age over all upstreams before any of them plans for itself.
             self._refill(now)
             for endpoint in self.endpoints.values():

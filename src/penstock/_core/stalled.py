@@ -1,0 +1,59 @@
+"""Upstreams that are held up, the one whose waiter has waited longest without a dial first.
+
+Kept lazily: an upstream is noted with the number of its oldest waiter without a dial, and whether that note still
+holds is looked at when it comes to the front. An upstream whose oldest waiter left is noted anew, one that no longer
+belongs here is dropped; whoever holds it up again adds it again.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .endpoint import Upstream
+
+#: Below this many outdated notes a clean-up is not worth its cost.
+_COMPACT_ABOVE = 64
+
+
+class StalledLine:
+    """A heap of upstreams by their oldest waiter; O(log n) amortised."""
+
+    __slots__ = ("_heap", "_noted")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, Upstream]] = []
+        self._noted: dict[Upstream, int] = {}
+
+    def __len__(self) -> int:
+        """Notes, outdated ones included; 0 means that nobody is held up."""
+        return len(self._heap)
+
+    def add(self, upstream: Upstream) -> None:
+        """Note the upstream; no-op if nobody waits there without a dial."""
+        oldest = upstream.queue.oldest_uncovered
+        if oldest is None or self._noted.get(upstream) == oldest.number:
+            return
+        self._noted[upstream] = oldest.number
+        heappush(self._heap, (oldest.number, upstream))
+        if len(self._heap) > 2 * len(self._noted) + _COMPACT_ABOVE:
+            self._heap = [note for note in self._heap if self._noted.get(note[1]) == note[0]]
+            heapify(self._heap)
+
+    def first(self, belongs: Callable[[Upstream], bool]) -> Upstream | None:
+        """The upstream whose oldest waiter has waited longest, of those that still belong here."""
+        while self._heap:
+            number, upstream = self._heap[0]
+            if self._noted.get(upstream) == number:
+                oldest = upstream.queue.oldest_uncovered
+                if oldest is not None and oldest.number == number and belongs(upstream):
+                    return upstream
+                del self._noted[upstream]
+                if oldest is not None and oldest.number != number:
+                    self.add(upstream)
+                    continue
+            heappop(self._heap)
+        return None
