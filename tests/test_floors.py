@@ -21,6 +21,8 @@ FLOORS = {
     "_events": 0,
     "_config": 0,
     "_tls_config": 0,
+    "_http2_config": 0,
+    "_validators": 0,
     "_url": 0,
     "_version": 0,
     "_core": 1,
@@ -45,7 +47,7 @@ NOT_IN_CORE = {
 }  # fmt: skip
 
 #: Imported where they are needed, so that `import penstock` stays cheap or works without them.
-LAZY = {"h2", "certifi", "rich", "brotli", "zstandard", "httptools", "trustme", "cryptography"}
+LAZY = {"h2", "hpack", "certifi", "rich", "brotli", "zstandard", "httptools", "trustme", "cryptography"}
 
 MOST_LINES = 600
 

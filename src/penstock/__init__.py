@@ -48,6 +48,7 @@ from ._events import CloseReason as CloseReason
 from ._events import RejectReason as RejectReason
 from ._http.headers import Headers as Headers
 from ._http.sse import ServerSentEvent as ServerSentEvent
+from ._http2_config import HTTP2Config as HTTP2Config
 from ._pool.instruments import Instrument as Instrument
 from ._pool.lease import Lease as Lease
 from ._pool.pool import Pool as Pool

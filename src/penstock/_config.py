@@ -10,53 +10,20 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
+from ._http2_config import HTTP2Config
 from ._tls_config import TLSConfig
 from ._url import to_origin
+from ._validators import seconds, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ._types import Origin
-
-    Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+    from ._validators import Validator
 
 Reuse = Literal["lifo", "round_robin", "least_loaded"]
-
-
-def _whole(low: int, high: int | None = None, *, optional: bool = False) -> Validator:
-    """A validator for whole numbers of a range, None where that means "no limit"."""
-    span = f"at least {low}" if high is None else f"from {low} to {high}"
-
-    def check(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if value is None and optional:
-            return
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{field.name} must be an int, not {value!r}")
-        if value < low or (high is not None and value > high):
-            raise ValueError(f"{field.name} must be {span}, not {value!r}")
-
-    return check
-
-
-def _seconds(*, optional: bool = True, zero: bool = False) -> Validator:
-    """A validator for durations in seconds; None, where it is allowed, means "no limit"."""
-
-    def check(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if value is None and optional:
-            return
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{field.name} must be a number of seconds, not {value!r}")
-        if not isfinite(value) or value < 0 or (value == 0 and not zero):
-            least = "0 or more" if zero else "more than 0"
-            none = " (None for no limit)" if optional else ""
-            raise ValueError(f"{field.name} must be {least} and finite{none}, not {value!r}")
-
-    return check
 
 
 def _flag(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -116,12 +83,12 @@ class Timeouts:
         total: everything, from the call to the body's last byte.
     """
 
-    connect: float | None = attrs.field(default=5.0, validator=_seconds())
-    read: float | None = attrs.field(default=30.0, validator=_seconds())
-    write: float | None = attrs.field(default=30.0, validator=_seconds())
-    pool: float | None = attrs.field(default=30.0, validator=_seconds())
-    first_byte: float | None = attrs.field(default=None, validator=_seconds())
-    total: float | None = attrs.field(default=None, validator=_seconds())
+    connect: float | None = attrs.field(default=5.0, validator=seconds())
+    read: float | None = attrs.field(default=30.0, validator=seconds())
+    write: float | None = attrs.field(default=30.0, validator=seconds())
+    pool: float | None = attrs.field(default=30.0, validator=seconds())
+    first_byte: float | None = attrs.field(default=None, validator=seconds())
+    total: float | None = attrs.field(default=None, validator=seconds())
 
 
 @attrs.frozen(kw_only=True)
@@ -137,57 +104,60 @@ class PoolConfig:
     """
 
     # One process rarely profits from more sockets, and httpx's users know the number.
-    max_connections: int = attrs.field(default=100, validator=_whole(1, 1_000_000))
+    max_connections: int = attrs.field(default=100, validator=whole(1, 1_000_000))
     # A quarter of the total: one slow origin cannot take every slot.
-    max_connections_per_host: int = attrs.field(default=25, validator=_whole(1, 1_000_000))
-    max_idle_connections: int | None = attrs.field(default=None, validator=_whole(0, optional=True))
-    min_idle: int = attrs.field(default=0, validator=_whole(0))
+    max_connections_per_host: int = attrs.field(default=25, validator=whole(1, 1_000_000))
+    max_idle_connections: int | None = attrs.field(default=None, validator=whole(0, optional=True))
+    min_idle: int = attrs.field(default=0, validator=whole(0))
     # Envoy's bound on pending requests.
-    max_waiters: int = attrs.field(default=1024, validator=_whole(1))
+    max_waiters: int = attrs.field(default=1024, validator=whole(1))
     # Eight at a time: enough to fill a pool in a few round trips, too few for a storm of handshakes.
-    max_dials_per_host: int = attrs.field(default=8, validator=_whole(1))
+    max_dials_per_host: int = attrs.field(default=8, validator=whole(1))
 
-    connect_timeout: float | None = attrs.field(default=5.0, validator=_seconds())
-    read_timeout: float | None = attrs.field(default=30.0, validator=_seconds())
-    write_timeout: float | None = attrs.field(default=30.0, validator=_seconds())
-    pool_timeout: float | None = attrs.field(default=30.0, validator=_seconds())
-    first_byte_timeout: float | None = attrs.field(default=None, validator=_seconds())
-    total_timeout: float | None = attrs.field(default=None, validator=_seconds())
+    connect_timeout: float | None = attrs.field(default=5.0, validator=seconds())
+    read_timeout: float | None = attrs.field(default=30.0, validator=seconds())
+    write_timeout: float | None = attrs.field(default=30.0, validator=seconds())
+    pool_timeout: float | None = attrs.field(default=30.0, validator=seconds())
+    first_byte_timeout: float | None = attrs.field(default=None, validator=seconds())
+    total_timeout: float | None = attrs.field(default=None, validator=seconds())
     # What a drain waits for exchanges in flight; HikariCP's number.
-    drain_timeout: float = attrs.field(default=10.0, validator=_seconds(optional=False, zero=True))
+    drain_timeout: float = attrs.field(default=10.0, validator=seconds(optional=False, zero=True))
 
     keep_alive: bool = attrs.field(default=True, validator=_flag)
     # Many load balancers close at 60 s; the margin below keeps us from the very edge.
-    idle_timeout: float = attrs.field(default=60.0, validator=_seconds(optional=False))
-    keep_alive_timeout: float = attrs.field(default=1800.0, validator=_seconds(optional=False))
-    max_requests_per_connection: int | None = attrs.field(default=None, validator=_whole(1, optional=True))
+    idle_timeout: float = attrs.field(default=60.0, validator=seconds(optional=False))
+    keep_alive_timeout: float = attrs.field(default=1800.0, validator=seconds(optional=False))
+    max_requests_per_connection: int | None = attrs.field(default=None, validator=whole(1, optional=True))
     reuse: Reuse = attrs.field(default="lifo", validator=_one_of("lifo", "round_robin", "least_loaded"))
 
-    health_check_interval: float | None = attrs.field(default=30.0, validator=_seconds())
-    unhealthy_threshold: int = attrs.field(default=3, validator=_whole(1))
+    health_check_interval: float | None = attrs.field(default=30.0, validator=seconds())
+    unhealthy_threshold: int = attrs.field(default=3, validator=whole(1))
     # gRPC and HikariCP grow by doubling from a tenth of a second to half a minute.
-    dial_backoff: float = attrs.field(default=0.1, validator=_seconds(optional=False))
-    dial_backoff_max: float = attrs.field(default=30.0, validator=_seconds(optional=False))
+    dial_backoff: float = attrs.field(default=0.1, validator=seconds(optional=False))
+    dial_backoff_max: float = attrs.field(default=30.0, validator=seconds(optional=False))
 
     tcp_nodelay: bool = attrs.field(default=True, validator=_flag)
     tcp_keepalive: bool = attrs.field(default=True, validator=_flag)
-    dns_ttl: float = attrs.field(default=300.0, validator=_seconds(optional=False, zero=True))
+    dns_ttl: float = attrs.field(default=300.0, validator=seconds(optional=False, zero=True))
     # RFC 8305 §5: 250 ms is the recommended connection attempt delay.
-    happy_eyeballs_delay: float = attrs.field(default=0.25, validator=_seconds(optional=False))
+    happy_eyeballs_delay: float = attrs.field(default=0.25, validator=seconds(optional=False))
     local_address: str | None = attrs.field(default=None, validator=_address)
 
     # What curl, undici and nghttp2 allow lies between 16 and 300 KiB.
-    max_head_size: int = attrs.field(default=65536, validator=_whole(1024, 1 << 24))
-    max_head_fields: int = attrs.field(default=256, validator=_whole(16, 65536))
+    max_head_size: int = attrs.field(default=65536, validator=whole(1024, 1 << 24))
+    max_head_fields: int = attrs.field(default=256, validator=whole(16, 65536))
 
-    http1: bool = attrs.field(default=True, validator=_not_there_yet(True, "switching HTTP/1.1 off"))
-    http2: bool = attrs.field(default=False, validator=_not_there_yet(False, "HTTP/2"))
+    http1: bool = attrs.field(default=True, validator=_flag)
+    http2: bool = attrs.field(default=True, validator=_flag)
+    http2_config: HTTP2Config = attrs.field(factory=HTTP2Config, validator=_instance(HTTP2Config))
     tls: TLSConfig = attrs.field(factory=TLSConfig, validator=_instance(TLSConfig))
     retry: None = attrs.field(default=None, validator=_not_there_yet(None, "a retry policy"))
     proxy: None = attrs.field(default=None, validator=_not_there_yet(None, "a proxy"))
 
     def __attrs_post_init__(self) -> None:
         """Check the fields against each other."""
+        if not self.http1 and not self.http2:
+            raise ValueError("http1 and http2 must not both be False")
         if self.min_idle > self.max_connections_per_host:
             raise ValueError(
                 f"min_idle must be at most max_connections_per_host ({self.max_connections_per_host}), "
@@ -215,7 +185,8 @@ class PoolConfig:
         """Read settings from `PENSTOCK_<FIELD>` variables.
 
         Numbers are decimal, switches are `true`/`false`, `1`/`0`, `yes`/`no` or `on`/`off`, and `none` stands for
-        None. `overrides` win over the environment. A field that is no plain value (`tls`) cannot be set this way.
+        None. `overrides` win over the environment. Fields that are no plain value (`tls`, `http2_config`)
+        cannot be set this way.
 
         Args:
             environ: where to look instead of `os.environ`.
@@ -231,7 +202,7 @@ class PoolConfig:
             if not variable.startswith("PENSTOCK_"):
                 continue
             name = variable.removeprefix("PENSTOCK_").lower()
-            if name not in fields or name == "tls":
+            if name not in fields or name in ("tls", "http2_config"):
                 raise ValueError(f"{variable}: there is no such setting")
             if name in overrides:
                 continue
@@ -307,8 +278,8 @@ class Upstream:
 
     origin: Origin = attrs.field(converter=to_origin)
     unix_socket: str | None = attrs.field(default=None, kw_only=True, converter=_to_path)
-    min_idle: int | None = attrs.field(default=None, kw_only=True, validator=_whole(0, optional=True))
-    max_connections: int | None = attrs.field(default=None, kw_only=True, validator=_whole(1, optional=True))
+    min_idle: int | None = attrs.field(default=None, kw_only=True, validator=whole(0, optional=True))
+    max_connections: int | None = attrs.field(default=None, kw_only=True, validator=whole(1, optional=True))
     tls: TLSConfig | None = attrs.field(
         default=None, kw_only=True, validator=attrs.validators.optional(_instance(TLSConfig))
     )

@@ -40,6 +40,13 @@ class CloseReason(Enum):
     POOL_CLOSED = "pool_closed"
     DIAL_FAILED = "dial_failed"
     RESOURCE_EXHAUSTED = "resource_exhausted"
+    GOAWAY = "goaway"
+    PING_TIMEOUT = "ping_timeout"
+    STALLED = "stalled"
+    TOO_MANY_RESETS = "too_many_resets"
+    REFUSED_STREAMS = "refused_streams"
+    BARRED = "barred"
+    MISDIRECTED = "misdirected"
 
 
 class RejectReason(Enum):

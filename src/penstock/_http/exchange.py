@@ -1,8 +1,9 @@
 """What both protocols offer to the pool: a connection, and on it exchanges of one request and its response.
 
 The pool decides by facts, so an exchange ends with an `Outcome` whatever happened: it is None while the exchange runs
-and set exactly once. Cancelling any of the waiting methods ends the exchange with an outcome that closes the
-connection; a half-written request or a half-read answer is never continued by somebody else.
+and set exactly once. Cancelling any of the waiting methods ends the exchange: over HTTP/1.1 with an outcome that closes
+the connection, over HTTP/2 with a reset of its stream. A half-written request or a half-read answer is never continued
+by somebody else.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._errors import RequestSent
     from .._events import CloseReason
     from .._net.stream import ByteStream
@@ -45,6 +48,8 @@ class Outcome(NamedTuple):
 
     Attributes:
         close: why the connection must not be used again; None if it may be.
+        resetting: whether the exchange ended by a reset of its stream that the server may not have seen yet: its place
+            on the connection is not free before `ResetsSeen` says so.
         failed: whether this counts against the endpoint's health. What the caller did (cancelling, a body that raised,
             closing early) does not.
         idle_hint: for how many seconds the server promised to keep an idle connection; None if it said nothing.
@@ -53,6 +58,35 @@ class Outcome(NamedTuple):
     close: CloseReason | None
     failed: bool = False
     idle_hint: float | None = None
+    resetting: bool = False
+
+
+class CapacityChanged(NamedTuple):
+    """The server allows another number of exchanges at once, maybe fewer than are open, maybe none."""
+
+    capacity: int
+
+
+class ResetsSeen(NamedTuple):
+    """The server has seen this many of the resets that outcomes told of."""
+
+    count: int
+
+
+class GoingAway(NamedTuple):
+    """The connection takes no further exchange; those that it carries go on."""
+
+    reason: CloseReason
+
+
+class Broken(NamedTuple):
+    """The connection is gone, with everything that it carried."""
+
+    reason: CloseReason
+
+
+#: What a connection with a reader of its own reports between exchanges.
+ConnectionEvent = CapacityChanged | ResetsSeen | GoingAway | Broken
 
 
 class Exchange(Protocol):
@@ -61,12 +95,14 @@ class Exchange(Protocol):
     Attributes:
         request_sent: how much of the request was handed to the network. Only "no" proves that the server saw nothing.
         response_started: whether any byte of an answer was seen.
+        refused: whether the server proved that it did not process the request.
         trailers: fields after the body, never merged into the headers (RFC 9110 §6.5.1); complete once the body ended.
         outcome: None while the exchange runs.
     """
 
     request_sent: RequestSent
     response_started: bool
+    refused: bool
     trailers: HeaderList
     outcome: Outcome | None
 
@@ -100,7 +136,7 @@ class Exchange(Protocol):
         ...
 
     def abandon(self, reason: CloseReason) -> None:
-        """End an exchange that runs; its connection must be closed. Does nothing to one that has ended."""
+        """End an exchange that runs; over HTTP/1.1 its connection must be closed. No-op on one that has ended."""
         ...
 
     def interrupt(self) -> None:
@@ -131,12 +167,23 @@ class HTTPConnection(Protocol):
     Attributes:
         capacity: how many exchanges may run at once.
         http_version: "HTTP/1.1" or "HTTP/2".
+        reads_itself: whether it has a reader of its own, and so needs no watching while it is idle.
         stream: the bytes below.
     """
 
     capacity: int
     http_version: str
+    reads_itself: bool
     stream: ByteStream
+
+    async def run(self, report: Callable[[ConnectionEvent], None]) -> None:
+        """What a connection that `reads_itself` does all its life, until it is closed, breaks or is cancelled.
+
+        Args:
+            report: is told what happens between exchanges; called synchronously, and never from `open_exchange`,
+                `close` or a method of an exchange.
+        """
+        ...
 
     def open_exchange(self) -> Exchange:
         """Begin an exchange; the pool has made sure that there is capacity."""

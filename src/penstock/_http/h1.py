@@ -34,11 +34,13 @@ from .request import encode_head
 from .upload import Upload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._errors import RequestSent
     from .._net.stream import ByteStream
     from .._net.timer import PhaseTimer
     from .._types import HeaderList
-    from .exchange import ResponseHead
+    from .exchange import ConnectionEvent, ResponseHead
     from .request import WireRequest
 
 #: One read. Larger pieces gain nothing over the parser's cost.
@@ -65,7 +67,9 @@ class HTTP1Connection:
         max_head_fields: their header fields together.
     """
 
-    __slots__ = ("_exchange", "capacity", "http_version", "max_head_fields", "max_head_size", "stream", "turns")
+    __slots__ = (
+        "_exchange", "capacity", "http_version", "max_head_fields", "max_head_size", "reads_itself", "stream", "turns",
+    )  # fmt: skip
 
     def __init__(self, stream: ByteStream, *, max_head_size: int = 65536, max_head_fields: int = 256) -> None:
         self.stream = stream
@@ -73,6 +77,7 @@ class HTTP1Connection:
         self.max_head_fields = max_head_fields
         self.capacity = 1
         self.http_version = "HTTP/1.1"
+        self.reads_itself = False
         # Reads since the last wait; in one place, so that short exchanges count together.
         self.turns = 0
         self._exchange: HTTP1Exchange | None = None
@@ -93,6 +98,9 @@ class HTTP1Connection:
         """Look once more before the connection is handed over; None if it is quiet."""
         return look(self.stream)
 
+    async def run(self, report: Callable[[ConnectionEvent], None]) -> None:
+        """Nothing happens between exchanges that the pool's own watch would not see."""
+
     def close(self) -> None:
         """Close at once, without waiting; may be repeated."""
         self.stream.close()
@@ -110,6 +118,7 @@ class HTTP1Exchange:
         "_stream",
         "_unsent",
         "outcome",
+        "refused",
         "request_sent",
         "response_started",
         "trailers",
@@ -125,6 +134,7 @@ class HTTP1Exchange:
         self._beside: trio.CancelScope | None = None
         self.request_sent: RequestSent = "no"
         self.response_started = False
+        self.refused = False
         self.trailers: HeaderList = []
         self.outcome: Outcome | None = None
 
