@@ -70,7 +70,7 @@ class CapacityChanged(NamedTuple):
 class ResetsSeen(NamedTuple):
     """The server has seen this many of the resets that outcomes told of."""
 
-    count: int
+    resets: int
 
 
 class GoingAway(NamedTuple):
