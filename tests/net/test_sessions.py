@@ -22,6 +22,7 @@ LEAF_PIN = forge.leaf_pin(forge.leaf())
 ROOT_PIN = forge.pin_of(forge.root().cert_pem.bytes())
 PINS = {forge.HOST: [LEAF_PIN]}
 ENDPOINT = (forge.HOST, 443)
+OFFER = ("http/1.1",)
 
 
 async def use(profile: TLSProfile, context: ssl.SSLContext, *, host: str = forge.HOST, port: int = 443) -> TLSStream:
@@ -68,14 +69,14 @@ async def test_without_a_ticket_there_is_nothing_to_keep() -> None:
     profile, context = TLSProfile(TLSConfig(trust=forge.root_file())), forge.server(forge.leaf())
     context.num_tickets = 0
     await use(profile, context)
-    assert len(profile.sessions) == 0
+    assert len(profile.offer(OFFER).sessions) == 0
 
 
 async def test_it_can_be_switched_off() -> None:
     profile = TLSProfile(TLSConfig(trust=forge.root_file(), session_resumption=False))
     context = forge.server(forge.leaf())
     assert [(await use(profile, context)).session_reused for _ in range(2)] == [False, False]
-    assert len(profile.sessions) == 0
+    assert len(profile.offer(OFFER).sessions) == 0
 
 
 async def test_sessions_are_not_shared_between_endpoints_or_profiles() -> None:
@@ -98,9 +99,9 @@ async def test_without_a_verdict_a_pinned_host_does_not_resume() -> None:
     profile = TLSProfile(TLSConfig(trust=forge.root_file(), pins=PINS))
     context = forge.server(forge.leaf())
     await use(profile, context)
-    kept = profile.sessions.get(ENDPOINT)
+    kept = profile.offer(OFFER).sessions.get(ENDPOINT)
     assert kept is not None
-    profile.sessions.put(ENDPOINT, StoredSession(kept.session, ()))
+    profile.offer(OFFER).sessions.put(ENDPOINT, StoredSession(kept.session, ()))
     stream = await use(profile, context)
     assert not stream.session_reused
     assert stream.verified_pins == (LEAF_PIN, ROOT_PIN)
@@ -110,9 +111,9 @@ async def test_a_verdict_that_no_longer_matches_is_a_mismatch() -> None:
     profile = TLSProfile(TLSConfig(trust=forge.root_file(), pins=PINS))
     context = forge.server(forge.leaf())
     await use(profile, context)
-    kept = profile.sessions.get(ENDPOINT)
+    kept = profile.offer(OFFER).sessions.get(ENDPOINT)
     assert kept is not None
-    profile.sessions.put(ENDPOINT, StoredSession(kept.session, (ROOT_PIN,)))
+    profile.offer(OFFER).sessions.put(ENDPOINT, StoredSession(kept.session, (ROOT_PIN,)))
     with pytest.raises(PinMismatch):
         await use(profile, context)
 
@@ -129,12 +130,12 @@ async def test_a_resumed_session_is_held_to_the_same_pins() -> None:
 async def test_a_session_that_was_offered_to_a_failed_handshake_is_dropped() -> None:
     profile = TLSProfile(TLSConfig(trust=forge.root_file()))
     await use(profile, forge.server(forge.leaf()))
-    assert len(profile.sessions) == 1
+    assert len(profile.offer(OFFER).sessions) == 1
     peer = TLSPeer(forge.server(forge.leaf()))
     peer.send_raw(b"\x15\x03\x03\x00\x02\x02\x28")
     with pytest.raises(TLSError):
         await start_tls(peer, profile, host=forge.HOST, port=443)
-    assert len(profile.sessions) == 0
+    assert len(profile.offer(OFFER).sessions) == 0
 
 
 async def test_another_server_under_the_same_name_gets_a_full_handshake() -> None:

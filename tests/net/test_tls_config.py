@@ -18,6 +18,7 @@ PIN = "sha256/" + "A" * 43 + "="
 OTHER = "sha256/" + "B" * 42 + "A="
 TLS12 = "ECDHE-ECDSA-AES128-GCM-SHA256"
 TLS13 = "TLS_AES_128_GCM_SHA256"
+OFFER = ("http/1.1",)
 
 
 def client_context(**settings: Any) -> ssl.SSLContext:
@@ -90,7 +91,7 @@ def test_a_servers_context_is_refused() -> None:
 def test_a_callers_context_is_used_as_it_is() -> None:
     context = client_context(minimum_version=ssl.TLSVersion.TLSv1_2)
     before = (context.options, context.minimum_version, context.verify_mode, context.hostname_checks_common_name)
-    assert TLSProfile(TLSConfig(trust=context)).context is context
+    assert TLSProfile(TLSConfig(trust=context)).offer(OFFER).context is context
     assert before == (
         context.options,
         context.minimum_version,
@@ -125,18 +126,24 @@ def test_secrets_do_not_show(tmp_path: Path) -> None:
 
 def test_profiles_with_equal_settings_share_one_context() -> None:
     first = TLSProfile(TLSConfig(trust=forge.root_file()))
-    assert TLSProfile(TLSConfig(trust=forge.root_file())).context is first.context
+    assert TLSProfile(TLSConfig(trust=forge.root_file())).offer(OFFER).context is first.offer(OFFER).context
     # Pins do not go into a context.
-    assert TLSProfile(TLSConfig(trust=forge.root_file(), pins={"a.com": [PIN]})).context is first.context
-    assert TLSProfile(TLSConfig(trust=forge.root_file(), minimum_version="TLSv1.2")).context is not first.context
+    assert (
+        TLSProfile(TLSConfig(trust=forge.root_file(), pins={"a.com": [PIN]})).offer(OFFER).context
+        is first.offer(OFFER).context
+    )
+    assert (
+        TLSProfile(TLSConfig(trust=forge.root_file(), minimum_version="TLSv1.2")).offer(OFFER).context
+        is not first.offer(OFFER).context
+    )
 
 
 def test_a_renewed_file_gets_a_new_context(tmp_path: Path) -> None:
     path = tmp_path / "trust.pem"
     path.write_bytes(forge.root().cert_pem.bytes())
-    first = TLSProfile(TLSConfig(trust=path)).context
+    first = TLSProfile(TLSConfig(trust=path)).offer(OFFER).context
     path.write_bytes(forge.root().cert_pem.bytes() + forge.stranger().cert_pem.bytes())
-    second = TLSProfile(TLSConfig(trust=path)).context
+    second = TLSProfile(TLSConfig(trust=path)).offer(OFFER).context
     assert second is not first
     assert [len(context.get_ca_certs()) for context in (first, second)] == [1, 2]
 
@@ -153,25 +160,25 @@ def test_a_profile_takes_up_renewed_files(tmp_path: Path) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     renew(cert, key)
     profile = TLSProfile(TLSConfig(trust=forge.root_file(), client_cert=(cert, key)))
-    first, sessions = profile.context, profile.sessions
-    assert profile.context is first
+    first, sessions = profile.offer(OFFER).context, profile.offer(OFFER).sessions
+    assert profile.offer(OFFER).context is first
     renew(cert, key)
-    second = profile.context
+    second = profile.offer(OFFER).context
     assert second is not first
-    assert profile.context is second
+    assert profile.offer(OFFER).context is second
     # A session of another context cannot be offered.
-    assert profile.sessions is not sessions
+    assert profile.offer(OFFER).sessions is not sessions
 
 
 def test_while_files_are_replaced_the_old_ones_hold(tmp_path: Path) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     renew(cert, key)
     profile = TLSProfile(TLSConfig(trust=forge.root_file(), client_cert=(cert, key)))
-    first = profile.context
+    first = profile.offer(OFFER).context
     renew(cert, tmp_path / "later.pem")
-    assert profile.context is first
+    assert profile.offer(OFFER).context is first
     (tmp_path / "later.pem").replace(key)
-    assert profile.context is not first
+    assert profile.offer(OFFER).context is not first
 
 
 def test_a_password_stays_with_its_settings(tmp_path: Path) -> None:
@@ -179,12 +186,12 @@ def test_a_password_stays_with_its_settings(tmp_path: Path) -> None:
 
     cert, key = encrypted(tmp_path)
     profile = TLSProfile(TLSConfig(trust=forge.root_file(), client_cert=(cert, key, "hunter2")))
-    assert profile.context is profile.context
+    assert profile.offer(OFFER).context is profile.offer(OFFER).context
     assert "hunter2" not in repr(tls_profile._contexts)
 
 
 def test_a_context_refuses_renegotiation_and_common_names() -> None:
-    context = TLSProfile(TLSConfig(trust=forge.root_file(), minimum_version="TLSv1.2")).context
+    context = TLSProfile(TLSConfig(trust=forge.root_file(), minimum_version="TLSv1.2")).offer(OFFER).context
     assert context.options & ssl.OP_NO_RENEGOTIATION
     assert not context.hostname_checks_common_name
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
@@ -194,11 +201,11 @@ def test_a_context_refuses_renegotiation_and_common_names() -> None:
 
 @pytest.mark.parametrize("trust", ["certifi", "system"])
 def test_the_public_authorities_can_be_loaded(trust: str) -> None:
-    assert TLSProfile(TLSConfig(trust=trust)).context.verify_mode == ssl.CERT_REQUIRED
+    assert TLSProfile(TLSConfig(trust=trust)).offer(OFFER).context.verify_mode == ssl.CERT_REQUIRED
 
 
 def test_a_folder_of_certificates_can_be_trusted(tmp_path: Path) -> None:
-    assert TLSProfile(TLSConfig(trust=tmp_path)).context.verify_mode == ssl.CERT_REQUIRED
+    assert TLSProfile(TLSConfig(trust=tmp_path)).offer(OFFER).context.verify_mode == ssl.CERT_REQUIRED
 
 
 def encrypted(tmp_path: Path) -> tuple[Path, Path]:
@@ -220,16 +227,16 @@ def encrypted(tmp_path: Path) -> tuple[Path, Path]:
 def test_an_encrypted_key_needs_its_password_and_nobody_is_asked(tmp_path: Path) -> None:
     cert, key = encrypted(tmp_path)
     settings = {"trust": forge.root_file()}
-    assert TLSProfile(TLSConfig(**settings, client_cert=(cert, key, "hunter2"))).context
+    assert TLSProfile(TLSConfig(**settings, client_cert=(cert, key, "hunter2"))).offer(OFFER).context
     with pytest.raises(TLSError, match="the key is encrypted and there is no password"):
-        _ = TLSProfile(TLSConfig(**settings, client_cert=(cert, key))).context
+        _ = TLSProfile(TLSConfig(**settings, client_cert=(cert, key))).offer(OFFER).context
     with pytest.raises(TLSError, match=r"'cert\.pem' cannot be loaded"):
-        _ = TLSProfile(TLSConfig(**settings, client_cert=(cert, key, "wrong"))).context
+        _ = TLSProfile(TLSConfig(**settings, client_cert=(cert, key, "wrong"))).offer(OFFER).context
 
 
 def test_contexts_are_not_kept_without_end(tmp_path: Path) -> None:
     from penstock._net import tls_profile
 
     for number in range(tls_profile._MAX_CONTEXTS + 5):
-        _ = TLSProfile(TLSConfig(trust=forge.root_file(), keylog_file=str(tmp_path / str(number)))).context
+        _ = TLSProfile(TLSConfig(trust=forge.root_file(), keylog_file=str(tmp_path / str(number)))).offer(OFFER).context
     assert len(tls_profile._contexts) == tls_profile._MAX_CONTEXTS

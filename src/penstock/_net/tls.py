@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 from typing import TYPE_CHECKING, NoReturn
 
@@ -10,7 +11,7 @@ from .._errors import CertificateError, NetworkError, TLSError, quote_peer
 from .pinning import verify_pins
 from .sessions import StoredSession
 from .stream import send_all
-from .tls_profile import ALPN_PROTOCOLS, TLSProfile
+from .tls_profile import HTTP1, HTTP2, TLSProfile
 from .tls_stream import RECEIVE_SIZE, TLSStream
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from .stream import ByteStream
 
-__all__ = ["TLSProfile", "TLSStream", "start_tls"]
+__all__ = ["HTTP1", "HTTP2", "TLSProfile", "TLSStream", "start_tls"]
 
 
 # OpenSSL's X509_V_ERR numbers for a chain that ends at no known authority.
@@ -26,8 +27,14 @@ _UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 # The peer's alert, and OpenSSL's own verdict on the peer's choice.
 _NO_COMMON_VERSION = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"})
 
+# The suites of TLS 1.2 that HTTP/2 may use, by OpenSSL's names: an ephemeral exchange of keys and an AEAD
+# (RFC 9113 §9.2.2; its Appendix A names the others).
+_FIT_FOR_HTTP2 = re.compile(r"(EC)?DHE-.*(GCM|CHACHA20|CCM)")
 
-async def start_tls(stream: ByteStream, profile: TLSProfile, *, host: str, port: int) -> TLSStream:
+
+async def start_tls(
+    stream: ByteStream, profile: TLSProfile, *, host: str, port: int, protocols: tuple[str, ...] = (HTTP1,)
+) -> TLSStream:
     """Run the client's handshake over `stream` and check its outcome.
 
     There is no time limit here: the dial's covers the connect and the handshake together. Whatever goes wrong, and
@@ -38,6 +45,8 @@ async def start_tls(stream: ByteStream, profile: TLSProfile, *, host: str, port:
         profile: settings, context and sessions.
         host: an A-label or an IP address (IPv6 without brackets); IP addresses are verified, but not sent as SNI.
         port: with the host, the key of the session to resume.
+        protocols: what is offered, in order of preference, and nothing else may be agreed on: `HTTP2`, `HTTP1`. A
+            server that agrees on nothing speaks HTTP/1.1, if that is among them.
 
     Raises:
         CertificateError: the certificate did not verify.
@@ -45,23 +54,27 @@ async def start_tls(stream: ByteStream, profile: TLSProfile, *, host: str, port:
         TLSError: the handshake failed, or ended with a version, suite or protocol that the settings forbid.
     """
     host = host.lower().removesuffix(".").partition("%")[0]
-    handshake = _Handshake(stream, profile, host, port)
+    handshake = _Handshake(stream, profile, host, port, protocols)
     await handshake.run()
     return handshake.finish()
 
 
 class _Handshake:
     __slots__ = (
-        "_endpoint", "_heard", "_incoming", "_outgoing", "_pins", "_profile", "_sessions", "_stored", "_stream", "_tls",
+        "_endpoint", "_heard", "_incoming", "_outgoing", "_pins", "_profile", "_protocols", "_sessions", "_stored",
+        "_stream", "_tls",
     )  # fmt: skip
 
-    def __init__(self, stream: ByteStream, profile: TLSProfile, host: str, port: int) -> None:
+    def __init__(
+        self, stream: ByteStream, profile: TLSProfile, host: str, port: int, protocols: tuple[str, ...]
+    ) -> None:
         self._stream = stream
         self._profile = profile
         self._endpoint = (host, port)
+        self._protocols = protocols
         self._pins = profile.pins_for(host)
-        # In this order, and kept: a session belongs to its context.
-        context, self._sessions = profile.context, profile.sessions
+        # Kept: the profile may have another one by the end of the handshake.
+        context, self._sessions, _ = profile.offer(protocols)
         self._stored = self._session_to_offer()
         self._heard = b""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -121,13 +134,25 @@ class _Handshake:
         if self._heard and not 20 <= self._heard[0] <= 23:
             raise TLSError(f"the peer did not speak TLS: {quote_peer(self._heard)}", phase="tls") from error
         reason = error.reason or str(error)
-        hint = self._hint_at_version() if reason in _NO_COMMON_VERSION else ""
+        hint = ""
+        if reason in _NO_COMMON_VERSION:
+            hint = self._hint_at_version()
+        elif "no application protocol" in str(error):
+            # RFC 7301 §3.2. Python has no name for this alert.
+            hint = self._hint_at_protocol()
         raise TLSError(f"the TLS handshake failed: {reason}{hint}", phase="tls") from error
 
     def _hint_at_version(self) -> str:
         if self._profile.config.minimum_version == "TLSv1.2":
             return ""
         return '; a server that has no TLS 1.3 needs TLSConfig(minimum_version="TLSv1.2")'
+
+    def _hint_at_protocol(self) -> str:
+        if HTTP1 in self._protocols:
+            return ""
+        own = isinstance(self._profile.config.trust, ssl.SSLContext)
+        offer = ", and the SSLContext given as trust has to offer 'h2' (set_alpn_protocols)" if own else ""
+        return f"; a server that does not speak HTTP/2 needs PoolConfig(http1=True){offer}"
 
     def _send_alert(self) -> None:
         with contextlib.suppress(NetworkError):
@@ -174,9 +199,23 @@ class _Handshake:
         name = suite[0] if suite else "no suite"
         if config.ciphers is not None and name not in config.ciphers:
             raise TLSError(f"the server chose {name}, which is not among the allowed ciphers", phase="tls")
+        self._check_protocol(version, name)
+
+    def _check_protocol(self, version: str, suite: str) -> None:
         protocol = self._tls.selected_alpn_protocol()
-        if protocol is not None and protocol not in ALPN_PROTOCOLS:
-            raise TLSError(f"the server chose the protocol {protocol!r}, which was not offered", phase="tls")
+        if protocol is None:
+            if HTTP1 not in self._protocols:
+                raise TLSError(f"the server did not agree on HTTP/2{self._hint_at_protocol()}", phase="tls")
+        elif protocol not in self._protocols:
+            # RFC 7301 §3.2; OpenSSL does not look, and cannot know where the offer was the caller's own.
+            raise TLSError(f"the server chose the protocol {protocol!r}, which {self._explain_offer()}", phase="tls")
+        elif protocol == HTTP2 and version == "TLSv1.2" and not _FIT_FOR_HTTP2.match(suite):
+            raise TLSError(f"the server chose {suite}, which HTTP/2 forbids (RFC 9113 §9.2.2)", phase="tls")
+
+    def _explain_offer(self) -> str:
+        if isinstance(self._profile.config.trust, ssl.SSLContext):
+            return f"the SSLContext given as trust may offer, but only {' and '.join(self._protocols)} is allowed"
+        return "was not offered"
 
     def _keeper(self, verified_pins: tuple[str, ...]) -> Callable[[ssl.SSLSession], None] | None:
         sessions, endpoint = self._sessions, self._endpoint

@@ -1,14 +1,13 @@
-"""What connections with the same TLS settings share: one context, made late, and their sessions.
+"""What connections with the same TLS settings share: a context for each offer of protocols, made late, and sessions.
 
 Certificates and keys are renewed while programs run, so their files are looked at before each handshake.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .._core.pins import pins_for
 from .._errors import TLSError
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
 
     from .._tls_config import TLSConfig
 
-#: What is offered in the handshake (RFC 7301), in order of preference.
-ALPN_PROTOCOLS = ("http/1.1",)
+#: The names of the protocols in the handshake (RFC 7301 §6).
+HTTP1: Final = "http/1.1"
+HTTP2: Final = "h2"
 
 _VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -30,58 +30,74 @@ _contexts: dict[Hashable, ssl.SSLContext] = {}
 _MAX_CONTEXTS = 32
 
 
+class Offer(NamedTuple):
+    """What handshakes that offer the same protocols share.
+
+    Attributes:
+        context: what they are made with.
+        sessions: those to resume, per host and port; a session belongs to its context.
+        stamps: tells the files behind the context from what is under their names later.
+    """
+
+    context: ssl.SSLContext
+    sessions: SessionStore
+    stamps: Hashable
+
+
 class TLSProfile:
     """The shared side of all TLS connections made with one `TLSConfig`.
 
     Attributes:
         config: the settings.
-        sessions: the sessions to resume, per host and port; new ones belong to a new context.
     """
 
-    __slots__ = ("_context", "_stamps", "config", "sessions")
+    __slots__ = ("_offers", "config")
 
     def __init__(self, config: TLSConfig) -> None:
         self.config = config
-        self.sessions = SessionStore()
-        self._context: ssl.SSLContext | None = None
-        self._stamps: Hashable = None
+        self._offers: dict[tuple[str, ...], Offer] = {}
 
     @property
     def identity(self) -> Hashable:
         """Equal for two profiles exactly if connections may be shared between them."""
         return self.config
 
-    @property
-    def context(self) -> ssl.SSLContext:
-        """The context, made at the first use, and anew when a file of certificates or keys has changed.
+    def offer(self, protocols: tuple[str, ...]) -> Offer:
+        """Context and sessions, made at the first use, and anew when a file of certificates or keys has changed.
+
+        Args:
+            protocols: what is offered in the handshake, in order of preference. What a caller's own context offers is
+                the caller's affair.
 
         Raises:
             TLSError: a file of certificates or keys cannot be loaded.
         """
         stamps = _stamps(self.config)
-        if self._context is None:
-            self._context = _find_context(self.config, stamps)
-            self._stamps = stamps
-        elif stamps != self._stamps:
-            # A certificate and its key are not replaced in one step: until they go together the old pair is good.
-            with contextlib.suppress(TLSError):
-                self._context = _find_context(self.config, stamps)
-                self._stamps = stamps
-                self.sessions = SessionStore()
-        return self._context
+        offer = self._offers.get(protocols)
+        if offer is None or offer.stamps != stamps:
+            try:
+                context = _find_context(self.config, protocols, stamps)
+            except TLSError:
+                # A certificate and its key are not replaced in one step: until they go together the old pair is good.
+                if offer is None:
+                    raise
+            else:
+                offer = self._offers[protocols] = Offer(context, SessionStore(), stamps)
+        return offer
 
     def pins_for(self, host: str) -> frozenset[str]:
         """The pins that hold for `host`; empty if it is not pinned."""
         return pins_for(host, self.config.pins)
 
 
-def _find_context(config: TLSConfig, stamps: Hashable) -> ssl.SSLContext:
+def _find_context(config: TLSConfig, protocols: tuple[str, ...], stamps: Hashable) -> ssl.SSLContext:
     if isinstance(config.trust, ssl.SSLContext):
         return config.trust
     if len(config.client_cert or ()) > 2:
         # A password must not outlive its settings in what the whole process shares.
-        return _make_context(config)
+        return _make_context(config, protocols)
     key = (
+        protocols,
         config.minimum_version,
         config.maximum_version,
         config.older_suites,
@@ -92,7 +108,7 @@ def _find_context(config: TLSConfig, stamps: Hashable) -> ssl.SSLContext:
     )
     context = _contexts.get(key)
     if context is None:
-        context = _make_context(config)
+        context = _make_context(config, protocols)
         while len(_contexts) >= _MAX_CONTEXTS:
             del _contexts[next(iter(_contexts))]
         _contexts[key] = context
@@ -115,7 +131,7 @@ def _stamp(path: str) -> Hashable:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _make_context(config: TLSConfig) -> ssl.SSLContext:
+def _make_context(config: TLSConfig, protocols: tuple[str, ...]) -> ssl.SSLContext:
     assert isinstance(config.trust, str)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _VERSIONS[config.minimum_version]
@@ -124,7 +140,7 @@ def _make_context(config: TLSConfig) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION
     # RFC 9110 §4.3.4: a common name is no reference identity.
     context.hostname_checks_common_name = False
-    context.set_alpn_protocols(list(ALPN_PROTOCOLS))
+    context.set_alpn_protocols(list(protocols))
     if config.older_suites:
         context.set_ciphers(":".join(config.older_suites))
     try:
