@@ -18,6 +18,7 @@ class Received(NamedTuple):
     target: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    trailers: list[tuple[bytes, bytes]]
 
 
 def parse_request(data: bytes) -> Received:
@@ -31,7 +32,7 @@ def parse_request(data: bytes) -> Received:
         body += event.data
     assert isinstance(event, h11.EndOfMessage), event
     assert server.trailing_data == (b"", False)
-    return Received(request.method, request.target, list(request.headers), bytes(body))
+    return Received(request.method, request.target, list(request.headers), bytes(body), list(event.headers))
 
 
 class H11Peer:
@@ -67,7 +68,8 @@ class H11Peer:
         body = bytearray()
         while isinstance(event := await self.next_event(), h11.Data):
             body += event.data
-        received = Received(request.method, request.target, list(request.headers), bytes(body))
+        assert isinstance(event, h11.EndOfMessage), event
+        received = Received(request.method, request.target, list(request.headers), bytes(body), list(event.headers))
         self.requests.append(received)
         return received
 

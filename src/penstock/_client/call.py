@@ -10,6 +10,7 @@ from .._http.request import WireRequest, build_request
 if TYPE_CHECKING:
     from .._config import Timeouts
     from .._http.body import RequestBody
+    from .._http.trailers import Trailers
     from .._types import HeaderList
     from .._url import URL
 
@@ -22,6 +23,7 @@ class Call:
         url: where it goes.
         fields: the header fields that were asked for, names in lower case, without Host and framing.
         body: what follows the head.
+        trailers: fields that follow the body, if any.
         wire: all of this as it goes on the wire, checked.
         limits: its timeouts, complete.
         priority: its class in the queue for a connection.
@@ -29,7 +31,7 @@ class Call:
         max_redirects: how many redirects are still followed; -1 where none is wanted.
     """
 
-    __slots__ = ("body", "fields", "limits", "max_redirects", "method", "priority", "tenant", "url", "wire")
+    __slots__ = ("body", "fields", "limits", "max_redirects", "method", "priority", "tenant", "trailers", "url", "wire")
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class Call:
         priority: int,
         tenant: str | None,
         max_redirects: int,
+        trailers: Trailers | None = None,
         wire: WireRequest | None = None,
     ) -> None:
         self.method = method
@@ -52,12 +55,14 @@ class Call:
         self.priority = priority
         self.tenant = tenant
         self.max_redirects = max_redirects
-        self.wire = wire or build_request(url.origin, method, url.raw_target, fields, body)
+        self.trailers = trailers
+        self.wire = wire or build_request(url.origin, method, url.raw_target, fields, body, trailers=trailers)
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
-        """What a pickled response tells of its request: everything but the body, which is no part of the answer."""
+        """What a pickled response tells of its request: everything but its content, which is no part of the answer."""
         state = {name: getattr(self, name) for name in self.__slots__}
         nothing = state["body"] = make_body(None)
+        state["trailers"] = None
         wire = self.wire
         state["wire"] = WireRequest(
             wire.method,

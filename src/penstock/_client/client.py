@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from .._http.headers import HeaderArgument
     from .call import Call
     from .fields import Fields
     from .limits import TimeoutArgument, Unset
-    from .request import HeaderArgument, RequestOptions
+    from .request import RequestOptions
 
 
 class ClientState(Enum):
@@ -139,10 +140,11 @@ class Client:
             method: the method, in the upper case that HTTP's methods have.
             url: absolute, or relative where the client has a `base_url`.
             **options: `headers` (a mapping or pairs), `params` (appended to the URL's query), one of `json`, `content`
-                (bytes, str, a binary file, an iterable or async iterable of bytes) and `data` (a form); `timeout` (a
-                number of seconds for each phase, a complete `Timeouts`, None for no limit), `priority` and `tenant`
-                (the place in the queue for a connection), `follow_redirects`, and `affinity`, which is not available
-                yet.
+                (bytes, str, a binary file, an iterable or async iterable of bytes) and `data` (a form); `trailers`
+                (fields after the body: as `headers`, or a function that returns them once the body was sent);
+                `timeout` (a number of seconds for each phase, a complete `Timeouts`, None for no limit), `priority`
+                and `tenant` (the place in the queue for a connection), `follow_redirects`, and `affinity`, which is
+                not available yet.
 
         Raises:
             RequestError: the request could not be answered; see its subclasses and attributes. A body larger than

@@ -59,9 +59,9 @@ def follow(call: Call, head: ResponseHead, *, followed: int = 0) -> Call:
             f"the chain of redirects is longer than max_redirects ({followed}); it ended at {call.url.shown}"
         )
     url = _to_url(call, head)
-    method, fields, body = call.method, call.fields, call.body
+    method, fields, body, trailers = call.method, call.fields, call.body, call.trailers
     if _changes_to_get(method, head.status):
-        method, body = "GET", make_body(None)
+        method, body, trailers = "GET", make_body(None), None
         fields = [field for field in fields if field[0] not in _CONTENT_FIELDS]
     elif not body.is_replayable:
         raise StreamConsumed(
@@ -70,6 +70,7 @@ def follow(call: Call, head: ResponseHead, *, followed: int = 0) -> Call:
         )
     if url.origin != call.url.origin:
         fields = without_credentials(fields)
+        trailers = trailers and trailers.keeping(without_credentials)
     return Call(
         method,
         url,
@@ -79,6 +80,7 @@ def follow(call: Call, head: ResponseHead, *, followed: int = 0) -> Call:
         priority=call.priority,
         tenant=call.tenant,
         max_redirects=call.max_redirects - 1,
+        trailers=trailers,
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from .._errors import InvalidURL
 from .._http.body import make_body
 from .._http.coding import accept_encoding
-from .._http.fields import check_name, check_value, refused
-from .._http.headers import Headers
+from .._http.fields import refused
+from .._http.headers import HeaderArgument, to_fields
 from .._http.request import WireRequest, build_request
+from .._http.trailers import TrailerArgument, make_trailers
 from .._pool.pool import check_place
 from .._types import Origin
 from .._url import URL, extend, parse_url
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from .._types import HeaderList
     from .fields import Fields
     from .limits import TimeoutArgument, Unset
-
-HeaderArgument = Mapping[str, str] | Iterable[tuple[str, str]] | Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]]
 
 USER_AGENT = b"penstock/" + __version__.encode()
 
@@ -55,6 +53,7 @@ class RequestOptions(TypedDict, total=False):
     json: Any
     content: Content
     data: Fields | None
+    trailers: TrailerArgument | None
     timeout: TimeoutArgument | Unset
     priority: int
     tenant: str | None
@@ -115,6 +114,7 @@ class Composer:
         json: Any = None,
         content: Content = None,
         data: Fields | None = None,
+        trailers: TrailerArgument | None = None,
         timeout: TimeoutArgument | Unset = UNSET,
         priority: int = 0,
         tenant: str | None = None,
@@ -145,7 +145,7 @@ class Composer:
             body, content_type = self._encode_body(json, content, data)
             if content_type:
                 fields = merge([(b"content-type", content_type)], fields)
-        elif headers is None and not for_events:
+        elif headers is None and trailers is None and not for_events:
             wire = self._bodiless(method, where)
         if for_events:
             fields = merge(fields, _FOR_EVENTS)
@@ -160,6 +160,7 @@ class Composer:
             priority=priority,
             tenant=tenant,
             max_redirects=self._max_redirects if follows else -1,
+            trailers=make_trailers(trailers),
             wire=wire,
         )
 
@@ -212,36 +213,6 @@ def _check_method(method: object) -> None:
     # Methods are case-sensitive (RFC 9110 §9.1), so a server would take "get" for another method, which it has not.
     if method not in _STANDARD_METHODS and method.upper() in _STANDARD_METHODS:
         raise refused(f"there is no method {method!r}; did you mean {method.upper()!r}?")
-
-
-def to_fields(headers: HeaderArgument | None) -> HeaderList:
-    """Check the fields a caller passed and bring them into wire form.
-
-    Raises:
-        LocalProtocolError: a name or value must not be sent.
-        TypeError: they are neither a mapping nor pairs.
-    """
-    if headers is None:
-        return []
-    fields: HeaderList = []
-    for pair in _to_pairs(headers):
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise TypeError(f"headers must be pairs of a name and a value, not {type(pair).__name__}")
-        name = check_name(pair[0])
-        fields.append((name, check_value(pair[1], name)))
-    return fields
-
-
-def _to_pairs(headers: object) -> Iterable[Any]:
-    if isinstance(headers, dict):
-        return headers.items()
-    if isinstance(headers, Headers):
-        return headers.raw
-    if isinstance(headers, Mapping):
-        return headers.items()
-    if isinstance(headers, Iterable) and not isinstance(headers, str | bytes):
-        return headers
-    raise TypeError(f"headers must be a mapping or pairs, not {type(headers).__name__}")
 
 
 def merge(under: HeaderList, over: HeaderList) -> HeaderList:

@@ -1,12 +1,16 @@
-"""Header fields as a caller sees them."""
+"""Header fields as a caller sees them, and as a caller may pass them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .fields import check_name, check_value
 
 if TYPE_CHECKING:
     from .._types import HeaderList
+
+HeaderArgument = Mapping[str, str] | Iterable[tuple[str, str]] | Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]]
 
 _SECRET_NAMES = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"})
 _SECRET_WORDS = (b"key", b"token", b"secret", b"password", b"credential")
@@ -78,3 +82,37 @@ class Headers(Mapping[str, str]):
             for name, value in self._raw
         )
         return f"Headers({{{shown}}})"
+
+
+def to_fields(given: object, what: str = "headers") -> HeaderList:
+    """Check the fields a caller passed, a `HeaderArgument` or None, and bring them into wire form.
+
+    Args:
+        given: what was passed.
+        what: what it was passed as.
+
+    Raises:
+        LocalProtocolError: a name or value must not be sent.
+        TypeError: they are neither a mapping nor pairs.
+    """
+    if given is None:
+        return []
+    fields: HeaderList = []
+    for pair in _to_pairs(given, what):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"{what} must be pairs of a name and a value, not {type(pair).__name__}")
+        name = check_name(pair[0])
+        fields.append((name, check_value(pair[1], name)))
+    return fields
+
+
+def _to_pairs(given: object, what: str) -> Iterable[Any]:
+    if isinstance(given, dict):
+        return given.items()
+    if isinstance(given, Headers):
+        return given.raw
+    if isinstance(given, Mapping):
+        return given.items()
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        return given
+    raise TypeError(f"{what} must be a mapping or pairs, not {type(given).__name__}")

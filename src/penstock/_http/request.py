@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from .._types import HeaderList, Origin
     from .body import RequestBody
+    from .trailers import Trailers
 
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 
@@ -29,10 +30,11 @@ class WireRequest:
         headers: lower-case names, Host first, Content-Length or Transfer-Encoding included, never both.
         body: where the content comes from.
         content_length: bytes of content that were announced; None means chunked.
+        trailers: fields after the content, if any.
         wants_close: whether the caller asked that the connection be closed afterwards.
     """
 
-    __slots__ = ("body", "content_length", "headers", "method", "target", "wants_close")
+    __slots__ = ("body", "content_length", "headers", "method", "target", "trailers", "wants_close")
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class WireRequest:
         *,
         content_length: int | None,
         wants_close: bool,
+        trailers: Trailers | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -50,6 +53,16 @@ class WireRequest:
         self.body = body
         self.content_length = content_length
         self.wants_close = wants_close
+        self.trailers = trailers
+
+    def final_trailers(self) -> HeaderList:
+        """The fields to send after the content, asked for in the moment when all of it was sent; see `Trailers.final`.
+
+        Raises:
+            LocalProtocolError: what the caller's function returned must not be sent.
+            Exception: whatever it raised, as itself.
+        """
+        return [] if self.trailers is None else self.trailers.final()
 
     def __repr__(self) -> str:
         return f"<WireRequest {self.method.decode()} with {len(self.headers)} fields>"
@@ -61,11 +74,14 @@ def build_request(
     target: str | bytes,
     headers: Iterable[tuple[str | bytes, str | bytes]],
     body: RequestBody,
+    *,
+    trailers: Trailers | None = None,
 ) -> WireRequest:
     """Check everything a caller passed and add Host and the framing.
 
     A caller may override Host with any valid authority, announce the length of an iterable with Content-Length, and
-    force chunked framing with Transfer-Encoding: chunked.
+    force chunked framing with Transfer-Encoding: chunked. Trailers force it too, since only there they have a place
+    (RFC 9112 §7.1.2); those that are known are announced (RFC 9110 §6.6.2), unless the caller did so.
 
     Raises:
         LocalProtocolError: something must not be sent; nothing was.
@@ -91,8 +107,8 @@ def build_request(
             check_authority(host)
         wants_close = _take_connection(once, complete)
     complete[0] = (b"host", host if host is not None else _authority(origin))
-    length = _frame(verb, complete, body.length, once)
-    return WireRequest(verb, where, complete, body, content_length=length, wants_close=wants_close)
+    length = _frame(verb, complete, body.length, once, trailers)
+    return WireRequest(verb, where, complete, body, content_length=length, wants_close=wants_close, trailers=trailers)
 
 
 #: Fields that may be there once, and whose value is checked for what it means.
@@ -112,18 +128,29 @@ def _take_connection(once: dict[bytes, bytes], headers: HeaderList) -> bool:
     return wants_close
 
 
-def _frame(method: bytes, headers: HeaderList, length: int | None, once: dict[bytes, bytes]) -> int | None:
+def _frame(
+    method: bytes, headers: HeaderList, length: int | None, once: dict[bytes, bytes], trailers: Trailers | None
+) -> int | None:
     """Decide between Content-Length and chunked, and add the field (RFC 9112 §6)."""
-    chunked = b"transfer-encoding" in once
+    chunked = b"transfer-encoding" in once or trailers is not None
     announced = _announced(once, length)
     if method == b"TRACE" and (chunked or length != 0):
         raise refused("TRACE must not have content")
+    if trailers is not None:
+        if announced is not None:
+            raise refused("trailers and the header content-length must not be sent together")
+        _announce(trailers, headers)
     size = None if chunked else (length if length is not None else announced)
     if size is None:
         headers.append((b"transfer-encoding", b"chunked"))
     elif size or announced is not None or method in _EXPECT_CONTENT:
         headers.append((b"content-length", b"%d" % size))
     return size
+
+
+def _announce(trailers: Trailers, headers: HeaderList) -> None:
+    if trailers.known and not any(name == b"trailer" for name, _ in headers):
+        headers.append((b"trailer", b", ".join(dict(trailers.known))))
 
 
 def _announced(once: dict[bytes, bytes], length: int | None) -> int | None:
@@ -162,6 +189,16 @@ def encode_head(request: WireRequest) -> bytes:
     """The head in HTTP/1.1 wire form, up to and including the blank line."""
     parts = [request.method, b" ", request.target, b" HTTP/1.1"]
     for name, value in request.headers:
+        parts.append(_prefix(name))
+        parts.append(value)
+    parts.append(b"\r\n\r\n")
+    return b"".join(parts)
+
+
+def encode_last_chunk(trailers: HeaderList) -> bytes:
+    """What ends a chunked body in HTTP/1.1 wire form (RFC 9112 §7.1)."""
+    parts = [b"0"]
+    for name, value in trailers:
         parts.append(_prefix(name))
         parts.append(value)
     parts.append(b"\r\n\r\n")

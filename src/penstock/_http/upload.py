@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from .._errors import LocalProtocolError, WriteError
+from .request import encode_last_chunk
 
 if TYPE_CHECKING:
     from .._net.stream import ByteStream
@@ -96,7 +97,7 @@ class Upload:
             else:
                 await self._write_chunk(view, size)
         if left is None:
-            await self._write(b"0\r\n\r\n")
+            await self._write(encode_last_chunk(self._request.final_trailers()))
         elif left:
             raise self._mismatch("fewer")
 
