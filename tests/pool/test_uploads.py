@@ -112,3 +112,13 @@ async def test_an_early_refusal_stops_a_body_that_has_tasks_of_its_own(autojump_
         assert (await s.client.post(s.url, content=with_tasks())).status_code == 413
         await settle()
         assert_at_rest(s.pool, s.network)
+
+
+async def test_a_lease_sends_trailers(autojump_clock: MockClock) -> None:
+    async with scene() as s:
+        async with s.pool.acquire(s.url) as lease:
+            await lease.request("POST", "/", content=b"x", trailers={"X-Sum": "7"})
+            assert await lease.read() == b"ok"
+        (peer,) = s.network.peers
+        assert peer.received.endswith(b"1\r\nx\r\n0\r\nX-Sum: 7\r\n\r\n")
+        assert_at_rest(s.pool, s.network)

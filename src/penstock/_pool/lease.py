@@ -19,6 +19,7 @@ from .._errors import (
 from .._events import CloseReason
 from .._http.body import make_body
 from .._http.request import build_request
+from .._http.trailers import make_trailers
 from .._net.timer import PhaseTimer
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .._http.body import Content
     from .._http.exchange import Exchange, ResponseHead
     from .._http.request import WireRequest
+    from .._http.trailers import TrailerArgument
     from .._types import HeaderList, Origin
     from .runner import Runner
 
@@ -72,6 +74,7 @@ class Lease:
         *,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         content: Content = None,
+        trailers: TrailerArgument | None = None,
         timeouts: Timeouts | None = None,
     ) -> ResponseHead:
         """Send a request and return the head of its response. One lease carries one exchange.
@@ -81,6 +84,7 @@ class Lease:
             target: path and query in wire form, or "*".
             headers: fields in addition to Host and the framing fields, which are added.
             content: the body: bytes, str, a file, or an iterable of bytes.
+            trailers: fields after the body, or a function that returns them once the body was sent.
             timeouts: limits instead of those given to `acquire`.
 
         Raises:
@@ -89,7 +93,9 @@ class Lease:
         """
         self._runner.check_caller()
         fields = headers.items() if hasattr(headers, "items") else headers
-        request = build_request(self.origin, method, target, fields, make_body(content))
+        request = build_request(
+            self.origin, method, target, fields, make_body(content), trailers=make_trailers(trailers)
+        )
         self.label = self.label or f"{method} {self.origin}{target.partition('?')[0]}"
         if timeouts is not None:
             self._timer = PhaseTimer(timeouts)
