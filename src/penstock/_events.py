@@ -46,6 +46,7 @@ class CloseReason(Enum):
     TOO_MANY_RESETS = "too_many_resets"
     REFUSED_STREAMS = "refused_streams"
     BARRED = "barred"
+    HTTP1_REQUIRED = "http1_required"
     MISDIRECTED = "misdirected"
 
 
@@ -99,6 +100,24 @@ class ConnectionReturned(NamedTuple):
     at: float
     origin: Origin
     connection: int
+
+
+class CapacityChanged(NamedTuple):
+    """The server allows another number of exchanges at once; maybe fewer than the connection carries, maybe none."""
+
+    at: float
+    origin: Origin
+    connection: int
+    capacity: int
+
+
+class ConnectionRetired(NamedTuple):
+    """A connection takes no further exchange; it is closed when those that it carries have ended."""
+
+    at: float
+    origin: Origin
+    connection: int
+    reason: CloseReason
 
 
 class ConnectionClosing(NamedTuple):
@@ -158,6 +177,8 @@ Event = (
     | ConnectionOpened
     | ConnectionTaken
     | ConnectionReturned
+    | CapacityChanged
+    | ConnectionRetired
     | ConnectionClosing
     | ConnectionClosed
     | WaiterQueued

@@ -1,9 +1,11 @@
 """What the pool tells its instruments: one record per transition, in order."""
 
+from ._events import CapacityChanged as CapacityChanged
 from ._events import CloseReason as CloseReason
 from ._events import ConnectionClosed as ConnectionClosed
 from ._events import ConnectionClosing as ConnectionClosing
 from ._events import ConnectionOpened as ConnectionOpened
+from ._events import ConnectionRetired as ConnectionRetired
 from ._events import ConnectionReturned as ConnectionReturned
 from ._events import ConnectionTaken as ConnectionTaken
 from ._events import DialFailed as DialFailed

@@ -74,10 +74,10 @@ def test_a_waiter_that_took_over_a_dial_may_be_spared_its_failure() -> None:
     story.ask()
     story.cancel(1)
     story.cancel(2)
-    story.ask()
+    story.ask(connect=5.0)
     assert story.told() == ["dial 1", "dial 2"]
 
-    story.fail(1, "took too long for who began it", spare_waiter=True)
+    story.fail(1, "took too long for who began it", allowed=4.0)
     assert story.told() == []
 
     story.fail(2)

@@ -48,7 +48,7 @@ def test_lifo_packs_exchanges_on_one_connection() -> None:
     story.connect(1, capacity=2)
     story.connect(2, capacity=2)
 
-    assert [story.ask() for _ in range(5)] == [2, 2, 1, 1, None]
+    assert [story.ask() for _ in range(5)] == [1, 1, 2, 2, None]
 
 
 @pytest.mark.parametrize("reuse", ["round_robin", "least_loaded"])

@@ -46,9 +46,19 @@ class Story:
     def endpoint(self, name: str = "a", **settings: Any) -> Endpoint:
         return self.machine.endpoint(self.now, Origin("https", name, 443), **settings)
 
-    def ask(self, name: str = "a", *, wait: float = INF, priority: int = 0, tenant: str | None = None) -> int | None:
+    def ask(
+        self,
+        name: str = "a",
+        *,
+        wait: float = INF,
+        priority: int = 0,
+        tenant: str | None = None,
+        connect: float | None = None,
+    ) -> int | None:
         """Acquire; the number of the connection if there is one at once."""
-        waiter = Waiter(self.endpoint(name), deadline=self.now + wait, priority=priority, tenant=tenant)
+        waiter = Waiter(
+            self.endpoint(name), deadline=self.now + wait, priority=priority, tenant=tenant, connect_timeout=connect
+        )
         entry = self.machine.acquire(self.now, waiter)
         self.waiters[waiter.number] = waiter
         return None if entry is None else entry.id
@@ -63,7 +73,7 @@ class Story:
         self.listen()
         return self.machine.connected(self.now, self.entries[number], f"socket {number}", capacity)
 
-    def fail(self, number: int, error: str = "refused", **how: bool) -> None:
+    def fail(self, number: int, error: str = "refused", **how: Any) -> None:
         self.listen()
         self.machine.dial_failed(self.now, self.entries[number], OSError(error), **how)
 
@@ -90,6 +100,19 @@ class Story:
 
     def lost(self, number: int, reason: CloseReason = CloseReason.PEER_CLOSED) -> None:
         self.machine.lost(self.now, self.entries[number], reason)
+
+    def capacity(self, number: int, capacity: int) -> None:
+        self.listen()
+        self.machine.capacity_changed(self.now, self.entries[number], capacity)
+
+    def resets_seen(self, number: int, resets: int = 1) -> None:
+        self.machine.resets_seen(self.now, self.entries[number], resets)
+
+    def going_away(self, number: int, reason: CloseReason = CloseReason.GOAWAY) -> None:
+        self.machine.going_away(self.now, self.entries[number], reason)
+
+    def broken(self, number: int, reason: CloseReason = CloseReason.IO_ERROR) -> None:
+        self.machine.broken(self.now, self.entries[number], reason)
 
     def probed(self, number: int, reason: CloseReason | None = None) -> None:
         self.machine.probed(self.now, self.entries[number], reason)

@@ -6,14 +6,16 @@ Rules of the file:
    changes exist. A pair that is not in it is a bug of the machine, reported loudly as a `KeyError`.
 2. DRAINING is one-way: a latched connection finishes what it carries and takes nothing new.
 3. CLOSING still holds its slot. Only CLOSED gives it back.
-4. The capacity rule is the same for both protocols: a connection with `in_use < capacity` may take another exchange.
-   HTTP/1.1 has a capacity of 1. IDLE means `in_use == 0`.
+4. The capacity rule is the same for both protocols: a connection with `in_use + resetting < capacity` may take another
+   exchange. HTTP/1.1 has a capacity of 1. Over HTTP/2 the server may lower its limit below what is in flight: then less
+   than nothing is left, and so many exchanges have to end before the next begins. IDLE means `in_use == 0`.
 
 The diagram in the documentation is drawn from `TRANSITIONS`.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -89,21 +91,31 @@ class ConnectionEntry:
         id: unique in the pool, never used again.
         endpoint: whose slot it holds.
         handle: what the owner attached; the core never looks inside.
-        waiter: while DIALING, the waiter on whose behalf the dial was started, if that one still waits.
+        covered: while DIALING, the waiters on whose behalf the dial runs.
+        began: while DIALING, the arrival of the latest waiter that was there when the dial began.
+        capacity: exchanges that the server allows at once.
+        resetting: exchanges that ended by a reset which the server may not have seen, and which count there as running.
+            Below 0 while the server has seen one whose holder has not given it back yet.
+        failed: whether a failed exchange was counted against the endpoint.
         expires_at: end of its longest life; set when it opens.
         idle_until: end of its idle time, soft: a floor connection may stay longer.
+        barred_until: while the server allows no exchange at all, when the connection is given up; otherwise infinity.
         usable_until: `expires_at`, or what the server's Keep-Alive hint leaves if that is less; hard.
         checked_at: when it was last known to be alive.
         timer_at: when its timer is due (see `timers`).
     """
 
     __slots__ = (
+        "barred_until",
+        "began",
         "capacity",
         "checked_at",
         "close_reason",
+        "covered",
         "endpoint",
         "exchanges",
         "expires_at",
+        "failed",
         "generation",
         "handle",
         "id",
@@ -111,31 +123,45 @@ class ConnectionEntry:
         "idle_until",
         "in_use",
         "opened_at",
+        "resetting",
         "state",
         "timer_at",
         "usable_until",
-        "waiter",
     )
 
     def __init__(self, number: int, endpoint: Endpoint, *, generation: int) -> None:
         self.id = number
         self.endpoint = endpoint
         self.generation = generation
-        self.waiter: Waiter | None = None
+        self.covered: OrderedDict[Waiter, None] = OrderedDict()
+        self.began = 0
         self.state = State.DIALING
         self.handle: Any = None
         self.capacity = 0
         self.in_use = 0
+        self.resetting = 0
         self.exchanges = 0
+        self.failed = False
         self.opened_at = INF
         self.expires_at = INF
         self.idle_since = INF
         self.idle_until = INF
         self.usable_until = INF
         self.checked_at = INF
+        self.barred_until = INF
         self.timer_at = INF
         self.close_reason: CloseReason | None = None
         endpoint.states[State.DIALING] += 1
+
+    @property
+    def waiter(self) -> Waiter | None:
+        """While DIALING, the first waiter on whose behalf the dial runs, if any."""
+        return next(iter(self.covered), None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected, and neither latched nor being closed."""
+        return self.state in (State.IDLE, State.ACTIVE, State.PROBING)
 
     def step(self, signal: Signal) -> None:
         """Move along the table and keep the endpoint's counts true."""

@@ -85,25 +85,32 @@ class Endpoint:
 
     Attributes:
         route: how the owner reaches it; the core never looks inside.
+        multiplexes: whether its connections may turn out to carry several exchanges at once.
+        expected: exchanges that the next connection is expected to have room for: what the latest one had. Infinity
+            while that is not known.
         states: how many connections stand in each state, by `State`.
         ready: connections with room, in the order of the reuse strategy.
         dials: connections being dialled, oldest first.
+        barred: connections on which the server allows no exchange at all.
         target: connections that a prewarm asked for and that are not there yet; 0 if none.
         last_used: when somebody last acquired, released or prewarmed; a declared endpoint is always in use.
         closed_by_reason: closes so far, by the value of their reason.
     """
 
     __slots__ = (
+        "barred",
         "closed_by_reason",
         "connections",
         "counters",
         "declared",
         "dials",
+        "expected",
         "health",
         "last_used",
         "lesson",
         "max_connections",
         "min_idle",
+        "multiplexes",
         "origin",
         "ready",
         "route",
@@ -114,18 +121,29 @@ class Endpoint:
     )
 
     def __init__(
-        self, origin: Origin, config: PoolConfig, *, route: Any, max_connections: int, min_idle: int, declared: bool
+        self,
+        origin: Origin,
+        config: PoolConfig,
+        *,
+        route: Any,
+        max_connections: int,
+        min_idle: int,
+        declared: bool,
+        multiplexes: bool,
     ) -> None:
         self.origin = origin
         self.route = route
         self.max_connections = max_connections
         self.min_idle = min(min_idle, max_connections)
         self.declared = declared
+        self.multiplexes = multiplexes
+        self.expected: float = INF if multiplexes else 1
         self.upstream = Upstream(self)
         self.connections: dict[ConnectionEntry, None] = {}
         self.states = [0] * len(State)
         self.ready: ReuseOrder = reuse_order(config.reuse)
         self.dials: dict[ConnectionEntry, None] = {}
+        self.barred: dict[ConnectionEntry, None] = {}
         self.health = Health()
         self.lesson = IdleLesson()
         self.counters = Counters()

@@ -15,9 +15,10 @@ from .._events import CloseReason, RejectReason
 from . import backoff
 from .actions import Probe, WakeAt
 from .connection import ConnectionEntry, Signal, State
-from .duties import Duties, Phase
+from .duties import Duties
 from .endpoint import Endpoint
 from .expiry import life_span
+from .planning import Phase
 from .sizing import Hindrance
 from .timers import INF
 from .waiters import Waiter, WaiterState
@@ -48,8 +49,12 @@ class PoolMachine(Duties):
         max_connections: int | None = None,
         min_idle: int | None = None,
         declared: bool = False,
+        multiplexes: bool = False,
     ) -> Endpoint:
-        """The endpoint of an origin; made on first use. A declared one is never forgotten and keeps its floor."""
+        """The endpoint of an origin; made on first use. A declared one is never forgotten and keeps its floor.
+
+        One that multiplexes may have connections that carry several exchanges; which, is seen when one is there.
+        """
         endpoint = self.endpoints.get(origin)
         if endpoint is None:
             endpoint = Endpoint(
@@ -59,6 +64,7 @@ class PoolMachine(Duties):
                 max_connections=self.config.max_connections_per_host if max_connections is None else max_connections,
                 min_idle=self.config.min_idle if min_idle is None else min_idle,
                 declared=declared,
+                multiplexes=multiplexes,
             )
             self.endpoints[origin] = endpoint
             if declared:
@@ -131,7 +137,7 @@ class PoolMachine(Duties):
         waiter.state = WaiterState.NEW
         entry.in_use -= 1
         entry.exchanges -= 1
-        if reason is CloseReason.PEER_CLOSED:
+        if reason is CloseReason.PEER_CLOSED and not entry.in_use:
             endpoint.lesson.peer_closed(now, now - entry.idle_since)
         if entry.state is State.ACTIVE:
             self._retire(now, entry, reason)
@@ -156,8 +162,9 @@ class PoolMachine(Duties):
         *,
         succeeded: bool | None = True,
         idle_hint: float | None = None,
+        resetting: bool = False,
     ) -> None:
-        """An exchange ended and gives its connection back.
+        """An exchange ended and gives its connection back, which may have broken meanwhile.
 
         Args:
             now: the time.
@@ -165,6 +172,8 @@ class PoolMachine(Duties):
             reason: why it must not be used again, or None.
             succeeded: whether the endpoint did its part; None if that was not found out.
             idle_hint: seconds the server says it keeps the connection idle.
+            resetting: whether the exchange ended by a reset that the server may not have seen. Its place stays taken
+                until `resets_seen`, which may have been called already.
 
         Raises:
             RuntimeError: nobody holds an exchange of the connection.
@@ -175,28 +184,26 @@ class PoolMachine(Duties):
         endpoint.counters.released += 1
         endpoint.last_used = max(endpoint.last_used, now)
         entry.in_use -= 1
+        if resetting:
+            entry.resetting += 1
+        # What ends the connection ends everything on it, and is one failure.
+        blamed_already = entry.failed and entry.state is not State.ACTIVE
         if entry.state is State.ACTIVE:
             if reason is None:
                 reason = self._unfit(now, entry, idle_hint)
             if reason is not None:
                 self._retire(now, entry, reason)
             else:
-                if self.observed:
-                    self._emit(events.ConnectionReturned(now, endpoint.origin, entry.id))
-                if self._starving and self._must_yield(now, endpoint):
-                    self._retire(now, entry, CloseReason.STALLED_GROUP)
-                elif self.phase is Phase.RUNNING and endpoint.upstream.queue.size:
-                    entry.idle_since = now
-                    self._deliver(now, endpoint.upstream.queue.pop(), entry)
-                else:
-                    self._settle(now, entry, idle_hint)
+                self._note_use(now, entry, idle_hint)
+                self._pass_on(now, entry)
         elif entry.state is State.DRAINING and not entry.in_use:
             self._close(now, entry, CloseReason.DRAINING)
         if succeeded:
             health = endpoint.health
             if health.exchange_failures or health.pauses:
                 self._recover(now, endpoint)
-        elif succeeded is not None:
+        elif succeeded is not None and not blamed_already:
+            entry.failed = True
             self._exchange_failed(now, endpoint)
 
     def put_back(self, now: float, entry: ConnectionEntry) -> None:
@@ -230,9 +237,9 @@ class PoolMachine(Duties):
         endpoint.health.dialled()
         self._shortages = 0
         self._end_dial(entry)
+        self._expect(endpoint, capacity)
         entry.step(Signal.CONNECTED)
         entry.handle = handle
-        entry.capacity = capacity
         entry.opened_at = entry.checked_at = now
         entry.expires_at = entry.usable_until = now + life_span(self.config.keep_alive_timeout, self._chance())
         if self.observed:
@@ -240,9 +247,11 @@ class PoolMachine(Duties):
         if entry.generation != self.generation:
             self._close(now, entry, CloseReason.GENERATION)
         else:
+            self._set_capacity(now, entry, capacity)
             self._serve_fresh(now, entry)
             if not entry.in_use:
-                self._settle(now, entry, None)
+                self._note_use(now, entry, None)
+                self._settle(now, entry)
             elif endpoint.upstream.queue.size:
                 self._serve(now, endpoint)
             if endpoint.target and endpoint.live >= endpoint.target:
@@ -257,7 +266,7 @@ class PoolMachine(Duties):
         error: BaseException,
         *,
         local: bool = False,
-        spare_waiter: bool = False,
+        allowed: float | None = None,
     ) -> None:
         """A dial ended without a connection.
 
@@ -266,10 +275,10 @@ class PoolMachine(Duties):
             entry: the dial.
             error: why.
             local: whether this machine lacked something (descriptors, ports, memory): then the endpoint is not
-                blamed, and the connection idle for longest is closed so that the waiter can be served by a second
+                blamed, and the connection idle for longest is closed so that the waiters can be served by a second
                 try.
-            spare_waiter: whether its waiter is not to fail by this, but gets another dial: it took the dial over from
-                one that allowed less time.
+            allowed: the seconds after which it was given up, if that ended it. Waiters that allow more did not mean
+                this dial to be theirs: they get another one.
         """
         if entry.state is not State.DIALING:
             self.closed(now, entry)
@@ -277,17 +286,21 @@ class PoolMachine(Duties):
         endpoint = entry.endpoint
         endpoint.counters.dials_failed += 1
         endpoint.target = 0
-        waiter = self._end_dial(entry)
+        waiters = self._end_dial(entry)
+        if endpoint.expected > 1:
+            # Whoever joined a dial that many share has not had one from its beginning.
+            waiters = [waiter for waiter in waiters if waiter.arrival <= entry.began]
         if self.observed:
             self._emit(events.DialFailed(now, endpoint.origin, entry.id, error))
         if local:
             endpoint.health.last_error = error
-            self._shortage(now, waiter, error)
+            self._shortage(now, waiters, error)
             paused = False
         else:
             paused = endpoint.health.dial_failed(now, error, self.config, self._chance())
-            if waiter is not None and not spare_waiter:
-                self._end(now, waiter, RejectReason.DIAL_FAILED, error)
+            for waiter in waiters:
+                if allowed is None or (waiter.connect_timeout is not None and waiter.connect_timeout <= allowed):
+                    self._end(now, waiter, RejectReason.DIAL_FAILED, error)
         entry.close_reason = CloseReason.DIAL_FAILED
         entry.step(Signal.DIAL_FAILED)
         if paused:
@@ -328,10 +341,47 @@ class PoolMachine(Duties):
             return
         entry.step(Signal.PROBE_OK)
         entry.checked_at = now
-        endpoint.ready.restore(entry)
+        if self._has_room(entry):
+            endpoint.ready.restore(entry)
         self._schedule(entry, self._next_check(now, entry))
         self._serve(now, endpoint)
         self._plan(now, endpoint)
+
+    def capacity_changed(self, now: float, entry: ConnectionEntry, capacity: int) -> None:
+        """The server allows another number of exchanges at once: maybe fewer than are in flight, maybe none."""
+        if capacity == entry.capacity or not (entry.is_open or entry.state is State.DRAINING):
+            return
+        endpoint = entry.endpoint
+        if self.observed:
+            self._emit(events.CapacityChanged(now, endpoint.origin, entry.id, capacity))
+        if entry.state is State.DRAINING:
+            entry.capacity = capacity
+            return
+        had_room = self._has_room(entry)
+        self._set_capacity(now, entry, capacity)
+        if had_room is not self._has_room(entry) and entry.state is not State.PROBING:
+            self._list(now, entry)
+        self._plan(now, endpoint)
+
+    def resets_seen(self, now: float, entry: ConnectionEntry, resets: int) -> None:
+        """The server has seen that so many exchanges were reset: their places are free again."""
+        had_room = self._has_room(entry)
+        entry.resetting -= resets
+        if not had_room and (entry.state is State.IDLE or entry.state is State.ACTIVE):
+            self._list(now, entry)
+
+    def going_away(self, now: float, entry: ConnectionEntry, reason: CloseReason) -> None:
+        """The connection takes no further exchange: it is closed when it carries none any more."""
+        if entry.is_open:
+            self._retire(now, entry, reason)
+            self._plan(now, entry.endpoint)
+
+    def broken(self, now: float, entry: ConnectionEntry, reason: CloseReason) -> None:
+        """The connection is gone with whatever it carried; those who hold exchanges of it release them later."""
+        if entry.is_open or entry.state is State.DRAINING:
+            if entry.state is State.IDLE and reason is CloseReason.PEER_CLOSED:
+                entry.endpoint.lesson.peer_closed(now, now - entry.idle_since)
+            self._close(now, entry, reason)
 
     def closed(self, now: float, entry: ConnectionEntry) -> None:
         """A connection that was to be closed is closed: its slot is free."""
@@ -377,7 +427,7 @@ class PoolMachine(Duties):
         """Retire every connection made so far: idle ones now, the others when their exchanges end."""
         self.generation += 1
         for entry in list(self.connections()):
-            if entry.state is State.IDLE or entry.state is State.PROBING or entry.state is State.ACTIVE:
+            if entry.is_open:
                 self._retire(now, entry, CloseReason.GENERATION)
 
     def drain(self, now: float) -> None:
@@ -407,6 +457,11 @@ class PoolMachine(Duties):
     # ---- time and health ---------------------------------------------------------------------------------------------
 
     def _connection_due(self, now: float, entry: ConnectionEntry) -> None:
+        if entry in entry.endpoint.barred:
+            if now >= entry.barred_until:
+                self._retire(now, entry, CloseReason.BARRED)
+                return
+            self._schedule(entry, entry.barred_until)
         if entry.state is not State.IDLE:
             return
         stale = self._stale(now, entry)
@@ -429,7 +484,9 @@ class PoolMachine(Duties):
         if endpoint.declared or self.phase is Phase.CLOSED:
             return
         idle_timeout = self.config.idle_timeout
-        unused = not endpoint.connections and not len(endpoint.upstream.queue) and not endpoint.target
+        counters = endpoint.counters
+        held = counters.delivered - counters.released - counters.refused
+        unused = not held and not endpoint.connections and not len(endpoint.upstream.queue) and not endpoint.target
         if unused and not endpoint.is_in_use(now, idle_timeout):
             self.forgotten.add(endpoint.counters)
             self._below_floor.pop(endpoint, None)
@@ -443,8 +500,8 @@ class PoolMachine(Duties):
                 self._emit(events.EndpointRecovered(now, endpoint.origin))
             self._plan(now, endpoint)
 
-    def _shortage(self, now: float, waiter: Waiter | None, error: BaseException) -> None:
-        """This machine ran out of something: make room once for the waiter, and leave the floors alone for a while."""
+    def _shortage(self, now: float, waiters: list[Waiter], error: BaseException) -> None:
+        """This machine ran out of something: make room once for the waiters, and leave the floors alone for a while."""
         self._shortages += 1
         self._floors_paused_until = now + backoff.pause(
             self._shortages,
@@ -452,10 +509,11 @@ class PoolMachine(Duties):
             longest=self.config.dial_backoff_max,
             chance=self._chance(),
         )
-        if waiter is None:
-            return
-        if self.idle and not waiter.retried:
-            waiter.retried = True
+        room = bool(self.idle) and not all(waiter.retried for waiter in waiters)
+        if room:
             self._close(now, next(iter(self.idle)), CloseReason.RESOURCE_EXHAUSTED)
-        else:
-            self._end(now, waiter, RejectReason.DIAL_FAILED, error)
+        for waiter in waiters:
+            if room and not waiter.retried:
+                waiter.retried = True
+            else:
+                self._end(now, waiter, RejectReason.DIAL_FAILED, error)

@@ -3,6 +3,9 @@
 An order holds the connections of one endpoint that could take another exchange. `lifo` takes the one that came back
 last, so that surplus ages out; `round_robin` the one that came back first, so that all stay warm; `least_loaded` the
 one with the fewest exchanges in flight, and among those the one that has carried the fewest so far.
+
+Where connections carry several exchanges, surplus ages out only if few connections are filled and the others are left
+alone. So `lifo` becomes `Packed` there.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from .connection import ConnectionEntry
 
@@ -74,12 +77,17 @@ class LeastLoaded:
         self._heap: list[tuple[int, int, int, ConnectionEntry]] = []
         self._keys: dict[ConnectionEntry, tuple[int, int, int]] = {}
 
+    def key(self, entry: ConnectionEntry) -> tuple[int, int, int]:
+        """What the connections are sorted by; unlike that of any other."""
+        return (entry.in_use, entry.exchanges, entry.id)
+
     def add(self, entry: ConnectionEntry) -> None:
         """Sort it in by its present load."""
-        key = (entry.in_use, entry.exchanges, entry.id)
-        self._keys[entry] = key
-        heappush(self._heap, (*key, entry))
-        self._compact()
+        key = self.key(entry)
+        if self._keys.get(entry) != key:
+            self._keys[entry] = key
+            heappush(self._heap, (*key, entry))
+            self._compact()
 
     def restore(self, entry: ConnectionEntry) -> None:
         """Its load is what it was."""
@@ -91,11 +99,11 @@ class LeastLoaded:
             self._compact()
 
     def choose(self) -> ConnectionEntry | None:
-        """The one with the smallest load."""
+        """The one with the smallest key."""
         while self._heap:
-            in_use, exchanges, number, entry = self._heap[0]
-            if self._keys.get(entry) == (in_use, exchanges, number):
-                return entry
+            record = self._heap[0]
+            if self._keys.get(record[3]) == record[:3]:
+                return record[3]
             heappop(self._heap)
         return None
 
@@ -109,6 +117,20 @@ class LeastLoaded:
 
     def __iter__(self) -> Iterator[ConnectionEntry]:
         return iter(self._keys)
+
+
+class Packed(LeastLoaded):
+    """`lifo` where connections carry several exchanges: the oldest first, up to so many each; then the least loaded."""
+
+    def __init__(self, soft_limit: int, entries: Iterable[ConnectionEntry]) -> None:
+        super().__init__()
+        self._soft_limit = soft_limit
+        for entry in entries:
+            self.add(entry)
+
+    def key(self, entry: ConnectionEntry) -> tuple[int, int, int]:
+        """All below the soft limit are alike; their age decides."""
+        return (0 if entry.in_use < self._soft_limit else entry.in_use, 0, entry.id)
 
 
 def reuse_order(name: str) -> ReuseOrder:

@@ -1,6 +1,6 @@
 """How many dials now.
 
-    need = waiters without a dial, plus what the floor or a prewarm lacks
+    need = waiters without a dial, by what one connection has room for, plus what the floor or a prewarm lacks
 
 capped by the endpoint's limit, the total limit, the dials that may run at once, and the health of the endpoint. A
 waiter comes before the floor, and the floor never closes anybody's idle connection.
@@ -24,6 +24,7 @@ class Hindrance(Enum):
     DIAL_LIMIT = "max_dials_per_host dials are running"
     PAUSED = "the endpoint failed and is left alone for a while"
     TOTAL_LIMIT = "max_connections is reached"
+    BARRED = "the server accepted a connection and allows no request on it"
     SUSPENDED = "the pool is suspended"
 
 

@@ -3,8 +3,8 @@
 Order: the lowest priority number first; inside one class the tenants take turns; inside one tenant strictly first
 come, first served. Every waiter ends exactly once. Joining, leaving and being served are O(1).
 
-Beside the order of service the queue remembers which waiters no dial was started for yet (`uncovered`, oldest first):
-that is what the dial planner serves, and what decides which upstream gets a freed slot of the total.
+Beside the order of service the queue remembers which waiters no dial runs for (see `covering`): that is what the dial
+planner serves, and what decides which upstream gets a freed slot of the total.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import OrderedDict
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from .covering import Covering
 from .timers import INF
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Waiter:
 
     Attributes:
         number: order of arrival, over the whole pool.
+        arrival: order in which it joined the queue, whether or not it had been there before.
         endpoint: what it asked for.
         entry: the connection, once DELIVERED.
         dial: the entry being dialled on its behalf, if any.
@@ -50,6 +52,7 @@ class Waiter:
     """
 
     __slots__ = (
+        "arrival",
         "connect_timeout",
         "deadline",
         "dial",
@@ -84,6 +87,7 @@ class Waiter:
         self.connect_timeout = connect_timeout
         self.fresh = fresh
         self.number = 0
+        self.arrival = 0
         self.queued_at = INF
         self.state = WaiterState.NEW
         self.entry: ConnectionEntry | None = None
@@ -100,17 +104,15 @@ class WaitQueue:
     Attributes:
         size: waiters that any connection with room serves.
         fresh: waiters that only a new connection serves, in order of arrival; they have had their turn before.
-        uncovered: waiters of both kinds that no dial runs for, the oldest first.
-        spare: dials that run for nobody, the one spare for longest first; empty while somebody is uncovered.
+        covering: which waiters, of both kinds, have a dial that runs on their behalf.
     """
 
-    __slots__ = ("_classes", "_priorities", "fresh", "size", "spare", "uncovered")
+    __slots__ = ("_classes", "_priorities", "covering", "fresh", "size")
 
     def __init__(self) -> None:
         self.size = 0
         self.fresh: OrderedDict[Waiter, None] = OrderedDict()
-        self.uncovered: OrderedDict[Waiter, None] = OrderedDict()
-        self.spare: OrderedDict[ConnectionEntry, None] = OrderedDict()
+        self.covering = Covering()
         # Class → tenant → waiters. The tenant whose turn it is stands first.
         self._classes: dict[int, OrderedDict[str | None, OrderedDict[Waiter, None]]] = {}
         self._priorities: list[int] = []
@@ -122,7 +124,7 @@ class WaitQueue:
         else:
             self._line(waiter)[waiter] = None
             self.size += 1
-        self._find_dial(waiter)
+        self.covering.add(waiter, first=False)
 
     def push_front(self, waiter: Waiter) -> None:
         """Join again at the front: its turn had come, and what it was given was no good."""
@@ -130,12 +132,12 @@ class WaitQueue:
         line[waiter] = None
         line.move_to_end(waiter, last=False)
         self._classes[waiter.priority].move_to_end(waiter.tenant, last=False)
-        self._uncover(waiter)
         self.size += 1
+        self.covering.add(waiter, first=True)
 
     def remove(self, waiter: Waiter) -> None:
         """Leave the queue, wherever it stands in it."""
-        self.uncovered.pop(waiter, None)
+        self.covering.drop(waiter)
         if waiter.fresh:
             del self.fresh[waiter]
             return
@@ -170,47 +172,13 @@ class WaitQueue:
         self.remove(waiter)
         return waiter
 
-    def cover(self, dial: ConnectionEntry) -> None:
-        """The dial runs on behalf of the oldest waiter that has none; if all have one, it is spare."""
-        if self.uncovered:
-            waiter, _ = self.uncovered.popitem(last=False)
-            waiter.dial = dial
-            dial.waiter = waiter
-        else:
-            dial.waiter = None
-            self.spare[dial] = None
-
-    def end_dial(self, dial: ConnectionEntry) -> Waiter | None:
-        """The dial is over. The waiter on whose behalf it ran, if any, is the first that needs another one."""
-        waiter, dial.waiter = dial.waiter, None
-        if waiter is None:
-            del self.spare[dial]
-        else:
-            self._uncover(waiter)
-        return waiter
-
-    def _uncover(self, waiter: Waiter) -> None:
-        self._find_dial(waiter)
-        if waiter.dial is None:
-            self.uncovered.move_to_end(waiter, last=False)
-
-    def _find_dial(self, waiter: Waiter) -> None:
-        """A spare dial will do; otherwise the waiter is the last that needs one."""
-        waiter.dial = None
-        if self.spare:
-            dial, _ = self.spare.popitem(last=False)
-            waiter.dial = dial
-            dial.waiter = waiter
-        else:
-            self.uncovered[waiter] = None
-
     def __len__(self) -> int:
         return self.size + len(self.fresh)
 
     @property
     def oldest_uncovered(self) -> Waiter | None:
         """The waiter that has waited longest without a dial on its behalf."""
-        return next(iter(self.uncovered), None)
+        return next(iter(self.covering.uncovered), None)
 
     def __iter__(self) -> Iterator[Waiter]:
         """All waiters, in order of class, then tenant, then arrival."""

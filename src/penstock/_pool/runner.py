@@ -384,15 +384,7 @@ class Runner:
             if isinstance(error, RequestError):
                 error.annotate(origin=entry.endpoint.origin)
             local = isinstance(error, PoolClosed) or is_resource_exhaustion(error)
-            spare = isinstance(error, ConnectTimeout) and _has_more_patience(entry, limit)
-            machine.dial_failed(now, entry, error, local=local, spare_waiter=spare)
+            allowed = limit if isinstance(error, ConnectTimeout) else None
+            machine.dial_failed(now, entry, error, local=local, allowed=allowed)
         self.perform()
         self._announce_change()
-
-
-def _has_more_patience(entry: ConnectionEntry, limit: float | None) -> bool:
-    """Whether the waiter that the dial runs for now allows more time than the one it was started for."""
-    waiter = entry.waiter
-    if waiter is None or limit is None:
-        return False
-    return waiter.connect_timeout is None or waiter.connect_timeout > limit
