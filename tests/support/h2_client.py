@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 import h2.config
-import h2.connection
 import h2.events
 import trio
 
@@ -15,6 +14,7 @@ from penstock._errors import ReadError, WriteError
 from penstock._net.network import SocketOptions
 from penstock._net.stream import send_all
 from tests.support.certificates import client_context
+from tests.support.h2_engine import Engine
 
 if TYPE_CHECKING:
     import ssl
@@ -86,7 +86,7 @@ class H2Client:
     def __init__(self, stream: trio.abc.Stream, authority: bytes = b"localhost") -> None:
         self.stream = stream
         self._authority = authority
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+        self.h2 = Engine(h2.config.H2Configuration(header_encoding=None))
         self.events: list[h2.events.Event] = []
         self.answers: dict[int, Answer] = {}
         self.goaways: list[tuple[int | None, int]] = []

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 import h2.config
-import h2.connection
 import h2.events
 import h2.exceptions
 import h2.settings
@@ -29,12 +28,11 @@ import trio
 
 from penstock.testing import ClientGone, ScriptedPeer
 from tests.support import h2_frames as frames
+from tests.support.h2_engine import Engine
 from tests.support.h2_frames import MAX_WINDOW, Setting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-
-    from hyperframe.frame import Frame, GoAwayFrame
 
     Fields = Iterable[tuple[bytes, bytes]]
     App = Callable[["Incoming"], Awaitable["Response"]]
@@ -231,16 +229,6 @@ class H2Server:
             pass
 
 
-class _Engine(h2.connection.H2Connection):
-    """h2 in the server's role, which goes on answering after a client's GOAWAY (RFC 9113 §6.8)."""
-
-    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[h2.events.Event]]:
-        event = h2.events.ConnectionTerminated()
-        event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
-        event.additional_data = frame.additional_data or None
-        return [], [event]
-
-
 class H2ServerPeer:
     """One connection of an `H2Server`.
 
@@ -259,7 +247,7 @@ class H2ServerPeer:
         self.server = server
         self.wire = wire
         self.number = number
-        self.h2 = _Engine(h2.config.H2Configuration(client_side=False, header_encoding=None))
+        self.h2 = Engine(h2.config.H2Configuration(client_side=False, header_encoding=None))
         # h2 would hold a client to 100 streams before it was told of any limit.
         self.h2.local_settings = h2.settings.Settings(client=False)
         self.open: dict[int, Incoming] = {}

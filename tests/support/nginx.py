@@ -3,7 +3,10 @@
 The listening sockets are made here and inherited by nginx (its own mechanism for upgrades), so no port can be lost
 between finding and using it, and a client that connects early waits in the backlog.
 
-What it serves, on both ports:
+With `http2` it speaks HTTP/2 beside HTTP/1.1 on the TLS port (ALPN decides), and has a third port, for HTTP/2 without
+TLS by prior knowledge (RFC 9113 §3.3).
+
+What it serves, on all ports:
 
     /small          15 bytes of text
     /large          1 MiB; `large_body()` has it
@@ -33,7 +36,7 @@ import pytest
 from tests.support.certificates import authority
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SMALL = b"a small answer\n"
 
@@ -51,12 +54,14 @@ class Nginx(NamedTuple):
         https_port: the TLS port on 127.0.0.1; the certificate is for "localhost" and 127.0.0.1.
         directory: configuration, content and logs.
         process: the master process.
+        h2c_port: the plain port on 127.0.0.1 that speaks HTTP/2 only; 0 without `http2`.
     """
 
     http_port: int
     https_port: int
     directory: Path
     process: subprocess.Popen[bytes]
+    h2c_port: int = 0
 
     @property
     def url(self) -> str:
@@ -67,6 +72,11 @@ class Nginx(NamedTuple):
     def tls_url(self) -> str:
         """The TLS origin, for clients that trust `tests.support.certificates.authority`."""
         return f"https://localhost:{self.https_port}"
+
+    @property
+    def h2c_url(self) -> str:
+        """The plain origin that speaks HTTP/2 only."""
+        return f"http://127.0.0.1:{self.h2c_port}"
 
     def log(self) -> str:
         """What nginx had to complain about."""
@@ -95,42 +105,49 @@ def run_nginx(
     keepalive_requests: int = 1000,
     keepalive_timeout: str = "75s",
     tls_versions: str = "TLSv1.3",
+    http2: bool = False,
+    max_concurrent_streams: int = 128,
     extra: str = "",
 ) -> Iterator[Nginx]:
     """Run nginx for the length of the block.
 
     Args:
         directory: an empty directory, for everything it writes.
-        keepalive_requests: after how many requests it closes a connection.
+        keepalive_requests: after how many requests it closes a connection; on HTTP/2 it says so by GOAWAY.
         keepalive_timeout: how long it keeps an idle connection, in nginx' spelling; a second value is sent to the
             client as a hint ("75s 60s").
         tls_versions: for `ssl_protocols`.
+        http2: whether it speaks HTTP/2, on the TLS port and on one of its own.
+        max_concurrent_streams: how many streams it allows a connection of HTTP/2.
         extra: further lines for the `server` block.
     """
     binary = find_nginx()
-    plain, secure = _listener(), _listener()
+    listeners = [_listener() for _ in range(3 if http2 else 2)]
+    descriptors = [listener.fileno() for listener in listeners]
     try:
-        ports = plain.getsockname()[1], secure.getsockname()[1]
+        ports = [listener.getsockname()[1] for listener in listeners]
         _write_content(directory)
         settings = (
             f"keepalive_requests {keepalive_requests}; keepalive_timeout {keepalive_timeout};\n"
             f"    ssl_protocols {tls_versions};\n    {extra}"
         )
+        if http2:
+            settings += f"\n    http2_max_concurrent_streams {max_concurrent_streams};"
         configuration = directory / "nginx.conf"
         configuration.write_text(_configuration(directory, ports, settings))
         with (directory / "stderr.log").open("wb") as complaints:
             process = subprocess.Popen(
                 [binary, "-p", str(directory), "-c", str(configuration), "-e", str(directory / "error.log")],
-                env={**os.environ, "NGINX": f"{plain.fileno()};{secure.fileno()};"},
-                pass_fds=(plain.fileno(), secure.fileno()),
+                env={**os.environ, "NGINX": "".join(f"{descriptor};" for descriptor in descriptors)},
+                pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
             )
     finally:
-        plain.close()
-        secure.close()
-    nginx = Nginx(*ports, directory, process)
+        for listener in listeners:
+            listener.close()
+    nginx = Nginx(ports[0], ports[1], directory, process, *ports[2:])
     try:
         _wait_until_it_answers(nginx)
         yield nginx
@@ -143,6 +160,13 @@ def run_nginx(
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     """One nginx with default settings for the whole test run."""
     with run_nginx(tmp_path_factory.mktemp("nginx")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def http2_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """One nginx that speaks HTTP/2 as well, with default settings for the whole test run."""
+    with run_nginx(tmp_path_factory.mktemp("nginx-http2"), http2=True) as running:
         yield running
 
 
@@ -173,7 +197,10 @@ def _write_content(directory: Path) -> None:
     certificate.private_key_and_cert_chain_pem.write_to_path(directory / "server.pem")
 
 
-def _configuration(directory: Path, ports: tuple[int, int], settings: str) -> str:
+def _configuration(directory: Path, ports: Sequence[int], settings: str) -> str:
+    # `listen … http2` is the spelling that nginx 1.9 to 1.25 know, and later ones still take.
+    http2 = " http2" if len(ports) > 2 else ""
+    prior_knowledge = "".join(f"\n    listen 127.0.0.1:{port} http2;" for port in ports[2:])
     # Workers of a root process drop to nobody, who cannot read a temporary directory of root.
     user = "user root;" if os.getuid() == 0 else ""
     statuses = "\n".join(
@@ -194,7 +221,7 @@ http {{
   default_type text/plain;
   server {{
     listen 127.0.0.1:{ports[0]};
-    listen 127.0.0.1:{ports[1]} ssl;
+    listen 127.0.0.1:{ports[1]} ssl{http2};{prior_knowledge}
     server_name localhost;
     ssl_certificate {directory}/server.pem;
     ssl_certificate_key {directory}/server.pem;

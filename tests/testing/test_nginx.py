@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.certificates import client_context
-from tests.support.nginx import SMALL, Nginx, large_body, nginx, run_nginx
+from tests.support.h2_client import alpn_client, h2_client
+from tests.support.nginx import SMALL, Nginx, http2_nginx, large_body, nginx, run_nginx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-__all__ = ["nginx"]
+__all__ = ["http2_nginx", "nginx"]
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -68,3 +70,37 @@ def test_keep_alive_is_adjustable(tmp_path: Path) -> None:
         assert hints == [("keep-alive", "timeout=60"), ("close", None)]
     assert own.process.returncode == 0
     assert [line.split()[1:3] for line in own.requests()] == [["1", "200"], ["1", "200"], ["2", "200"]]
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["prior knowledge", "tls"])
+async def test_it_speaks_http2_where_told(http2_nginx: Nginx, *, tls: bool) -> None:
+    port = http2_nginx.https_port if tls else http2_nginx.h2c_port
+    async with h2_client(port, tls=alpn_client("h2", "http/1.1") if tls else None) as client:
+        assert (await client.get(b"/small")).body == SMALL
+        assert (await client.get(b"/large")).body == large_body()
+        assert (await client.post(b"/upload", b"x" * 100_000)).status == 200
+        assert (await client.post(b"/early", b"x" * 100_000)).status == 413
+        assert (await client.get(b"/status/204")).status == 204
+        assert client.h2.remote_settings.max_concurrent_streams == 128
+
+
+def test_a_client_that_offers_only_http1_gets_it(http2_nginx: Nginx) -> None:
+    for context in (alpn_client("http/1.1"), alpn_client()):
+        client = http.client.HTTPSConnection("localhost", http2_nginx.https_port, timeout=10, context=context)
+        assert ask(client, "/small") == (200, SMALL)
+        assert isinstance(client.sock, ssl.SSLSocket)
+        assert client.sock.selected_alpn_protocol() != "h2"
+        client.close()
+    client = http.client.HTTPConnection("127.0.0.1", http2_nginx.http_port, timeout=10)
+    assert ask(client, "/small") == (200, SMALL)
+    client.close()
+
+
+async def test_limits_of_http2_are_adjustable(tmp_path: Path) -> None:
+    with run_nginx(tmp_path, http2=True, max_concurrent_streams=3, keepalive_requests=2) as own:
+        async with h2_client(own.h2c_port) as client:
+            await client.get(b"/small")
+            assert client.h2.remote_settings.max_concurrent_streams == 3
+            await client.get(b"/small")
+            await client.until(lambda: bool(client.goaways))
+            assert client.goaways == [(3, 0)]
