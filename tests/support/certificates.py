@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import tempfile
 from functools import cache
 
 import trustme
@@ -14,6 +15,14 @@ from penstock._tls_config import TLSConfig
 def authority() -> trustme.CA:
     """The authority that signs every test certificate."""
     return trustme.CA()
+
+
+@cache
+def authority_file() -> str:
+    """The path of the authority's certificate."""
+    with tempfile.NamedTemporaryFile(prefix="penstock-authority-", suffix=".pem", delete=False) as file:
+        file.write(authority().cert_pem.bytes())
+    return file.name
 
 
 @cache
@@ -34,5 +43,5 @@ def client_context() -> ssl.SSLContext:
 
 
 def client_config() -> TLSConfig:
-    """TLS settings of a client that trusts `authority` and nothing else."""
-    return TLSConfig(trust=client_context())
+    """TLS settings of a client that trusts `authority` and nothing else, and offers what its pool allows."""
+    return TLSConfig(trust=authority_file())

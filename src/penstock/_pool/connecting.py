@@ -8,12 +8,14 @@ from .._http.h1 import HTTP1Connection
 from .._net.dialer import Dialer
 from .._net.network import SocketOptions
 from .._net.resolver import Resolver
-from .._net.tls import TLSProfile, start_tls
+from .._net.tls import HTTP1, HTTP2, TLSProfile, start_tls
 
 if TYPE_CHECKING:
     from .._config import PoolConfig, Upstream
     from .._http.exchange import HTTPConnection
+    from .._http.h2_pings import PingPace
     from .._net.network import Network
+    from .._net.stream import ByteStream
     from .._types import Origin
 
 
@@ -24,14 +26,33 @@ class Route:
         origin: host and port to dial, and the name that the certificate must carry.
         unix_socket: where to connect instead, or None.
         profile: TLS identity, trust and pins; None for cleartext.
+        protocols: what may be spoken, in order of preference, by their names in the handshake.
+        pace: how often connections over HTTP/2 may ask for a sign of life, learned from the server; None before the
+            first one.
     """
 
-    __slots__ = ("origin", "profile", "unix_socket")
+    __slots__ = ("origin", "pace", "profile", "protocols", "unix_socket")
 
-    def __init__(self, origin: Origin, *, unix_socket: str | None, profile: TLSProfile | None) -> None:
+    def __init__(
+        self, origin: Origin, *, unix_socket: str | None, profile: TLSProfile | None, protocols: tuple[str, ...]
+    ) -> None:
         self.origin = origin
         self.unix_socket = unix_socket
         self.profile = profile
+        self.protocols = protocols
+        self.pace: PingPace | None = None
+
+    @property
+    def multiplexes(self) -> bool:
+        """Whether a connection to here may carry several exchanges at once."""
+        return HTTP2 in self.protocols
+
+    def require_http1(self) -> bool:
+        """Use nothing but HTTP/1.1 from now on, as the server demands; whether that is allowed."""
+        if HTTP1 not in self.protocols:
+            return False
+        self.protocols = (HTTP1,)
+        return True
 
 
 class Connector:
@@ -56,23 +77,60 @@ class Connector:
                 profile = TLSProfile(declared.tls)
             else:
                 profile = self._profile = self._profile or TLSProfile(self._config.tls)
-        return Route(origin, unix_socket=declared.unix_socket if declared else None, profile=profile)
+        return Route(
+            origin,
+            unix_socket=declared.unix_socket if declared else None,
+            profile=profile,
+            protocols=_protocols(self._config, secure=origin.is_secure),
+        )
 
     async def connect(self, route: Route) -> HTTPConnection:
         """Make one connection; the caller's cancel scope is its deadline. Whatever ends it leaves no socket open.
 
         Raises:
             ConnectError: or one of its subclasses, see there.
+            RemoteProtocolError: HTTP/2 was agreed on, and the server does not speak it.
         """
         origin = route.origin
         dialled = await self._dialer.dial(origin.host, origin.port, unix_socket=route.unix_socket)
         stream = dialled.stream
         try:
+            # Without TLS there is one protocol, and nothing to agree on.
+            protocol = route.protocols[0]
             if route.profile is not None:
-                stream = await start_tls(stream, route.profile, host=origin.host, port=origin.port)
+                stream = secured = await start_tls(
+                    stream, route.profile, host=origin.host, port=origin.port, protocols=route.protocols
+                )
+                protocol = secured.alpn or HTTP1
+            if protocol == HTTP2:
+                return await self._open_http2(stream, route)
             return HTTP1Connection(
                 stream, max_head_size=self._config.max_head_size, max_head_fields=self._config.max_head_fields
             )
         except BaseException:
             stream.close()
             raise
+
+    async def _open_http2(self, stream: ByteStream, route: Route) -> HTTPConnection:
+        # Here, because a program that speaks HTTP/1.1 only need not load another protocol.
+        from .._http.h2 import open_http2
+        from .._http.h2_pings import PingPace
+
+        config = self._config
+        route.pace = route.pace or PingPace(config.http2_config.ping_interval)
+        return await open_http2(
+            stream,
+            config=config.http2_config,
+            max_head_size=config.max_head_size,
+            max_head_fields=config.max_head_fields,
+            secure=route.profile is not None,
+            pace=route.pace,
+            unhealthy_threshold=config.unhealthy_threshold,
+        )
+
+
+def _protocols(config: PoolConfig, *, secure: bool) -> tuple[str, ...]:
+    """What may be spoken. Without TLS nothing is negotiated: HTTP/2 then needs prior knowledge (RFC 9113 §3.3)."""
+    if not config.http1:
+        return (HTTP2,)
+    return (HTTP2, HTTP1) if config.http2 and secure else (HTTP1,)
