@@ -138,7 +138,7 @@ def written(field: attrs.Attribute[Any]) -> str:
     return f'`"{field.default}"`' if isinstance(field.default, str) else f"`{field.default!r}`"
 
 
-CONFIGURED = [penstock.PoolConfig, penstock.Timeouts, penstock.TLSConfig, penstock.Upstream]
+CONFIGURED = [penstock.PoolConfig, penstock.HTTP2Config, penstock.Timeouts, penstock.TLSConfig, penstock.Upstream]
 
 
 @pytest.mark.parametrize("kind", CONFIGURED, ids=lambda kind: kind.__name__)

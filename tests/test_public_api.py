@@ -16,17 +16,19 @@ USE = {"Client", "EventStream", "Headers", "Lease", "Pool", "Request", "Response
 #: For those who write functions around a client's.
 TYPES = {"RequestOptions", "TimeoutArgument"}
 
-SETTINGS = {"Origin", "PoolConfig", "TLSConfig", "Timeouts", "Upstream"}
+SETTINGS = {"HTTP2Config", "Origin", "PoolConfig", "TLSConfig", "Timeouts", "Upstream"}
 
 OBSERVE = {"ConnectionStatistics", "Counts", "EndpointStatistics", "Explanation", "Instrument", "Statistics"}
 
 REASONS = {"CloseReason", "ProtocolReason", "RejectReason"}
 
 EVENTS = {
+    "CapacityChanged",
     "CloseReason",
     "ConnectionClosed",
     "ConnectionClosing",
     "ConnectionOpened",
+    "ConnectionRetired",
     "ConnectionReturned",
     "ConnectionTaken",
     "DialFailed",

@@ -17,6 +17,7 @@ from tests.support.certificates import authority_file, client_config, client_con
 from tests.support.h2_alpn import alpn_context
 from tests.support.nginx import run_nginx
 from tests.support.server import ScriptServer
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,9 +55,7 @@ async def test_a_server_without_http2_hears_no_request_where_http1_is_off(spoken
         with pytest.raises(penstock.TLSError, match=r"did not agree on HTTP/2; .*PoolConfig\(http1=True\)") as caught:
             await client.post(server.url, content=b"secret")
         assert (caught.value.phase, caught.value.request_sent) == ("tls", "no")
-        with trio.fail_after(5):
-            while not heard:
-                await trio.sleep(0.01)
+        await wait_until(lambda: heard)
     assert heard == [b""]
 
 

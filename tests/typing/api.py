@@ -66,6 +66,9 @@ async def client(pool: penstock.Pool) -> None:
         assert_type(response.raise_for_status(), penstock.Response)
         await client.put("/file", content=numbers())
         await client.post("/form", data={"a": "1"})
+        await client.put("/file", content=numbers(), trailers={"x-sum": "1"})
+        await client.put("/file", content=numbers(), trailers=lambda: [("x-sum", "1")])
+        assert_type(response.trailers, penstock.Headers)
         async with client.stream("GET", "/file") as streamed:
             assert_type(streamed, penstock.Response)
             async for chunk in streamed.aiter_bytes():
