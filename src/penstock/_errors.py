@@ -34,6 +34,7 @@ class ProtocolReason(Enum):
     VERSION = "version"
     UPGRADE = "upgrade"
     GOAWAY = "goaway"
+    RESET = "reset"
     SETTINGS = "settings"
     CONTENT_TYPE = "content_type"
     REDIRECT = "redirect"

@@ -4,6 +4,7 @@ The rule (RFC 9110 §9.2.2, RFC 9112 §9.3.1) in one place. A server may close a
 at which a request leaves; nobody did anything wrong, and the request deserves a second try on a fresh connection:
 
     answer begun   connection   request written   method         → replay
+    refused        any          any               any              yes, see below
     yes            any          any               any              no
     no             fresh        any               any              no: the server means it
     no             reused       no byte           any              yes
@@ -11,6 +12,10 @@ at which a request leaves; nobody did anything wrong, and the request deserves a
     no             reused       some or all       other            no: it may have been done
 
 and never when the body cannot be produced again, never twice, never after a timeout: there somebody did something.
+
+A request is refused when the server proved that it did not process it: over HTTP/2 by a GOAWAY that names an earlier
+stream, or by REFUSED_STREAM (RFC 9113 §8.7). Then any method is sent again, twice at most; but not a second time where a
+fresh connection did nothing but refuse: that server means it.
 """
 
 from __future__ import annotations
@@ -26,12 +31,15 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 
 #: The first try and one replay.
 MAX_ATTEMPTS = 2
+#: The same where the server refuses.
+MAX_ATTEMPTS_REFUSED = 3
 
 
 class Replay(Enum):
     """The verdict, with its reason."""
 
     NOTHING_WRITTEN = "no byte of the request was written"
+    REFUSED = "the server did not process the request"
     IDEMPOTENT = "the method is idempotent and no byte of an answer came"
     NOT_STALE = "the connection was fresh"
     ANSWER_BEGUN = "the answer had begun"
@@ -42,22 +50,32 @@ class Replay(Enum):
     @property
     def is_allowed(self) -> bool:
         """Whether the request may be sent again."""
-        return self is Replay.NOTHING_WRITTEN or self is Replay.IDEMPOTENT
+        return self in (Replay.NOTHING_WRITTEN, Replay.REFUSED, Replay.IDEMPOTENT)
 
 
 def may_replay(
-    *, reused: bool, request_sent: RequestSent, answer_begun: bool, method: bytes, replayable_body: bool, attempt: int
+    *,
+    refused: bool = False,
+    reused: bool,
+    request_sent: RequestSent,
+    answer_begun: bool,
+    method: bytes,
+    replayable_body: bool,
+    attempt: int,
 ) -> Replay:
-    """Judge an exchange that ended because the connection broke.
+    """Judge an exchange that ended because the connection broke, or because the server refused it.
 
     Args:
-        reused: whether the connection had carried an exchange before.
+        refused: whether the server proved that it did not process the request.
+        reused: whether the connection had answered a request before.
         request_sent: how much of the request was written: "no", "partly" or "fully".
         answer_begun: whether any byte of an answer was seen.
         method: as sent; methods are case-sensitive.
         replayable_body: whether the body, if any, can be produced again from its start.
         attempt: 1 for the first try.
     """
+    if refused:
+        return _may_replay_refused(reused=reused, replayable_body=replayable_body, attempt=attempt)
     if answer_begun:
         return Replay.ANSWER_BEGUN
     if not reused:
@@ -69,3 +87,11 @@ def may_replay(
     if request_sent == "no":
         return Replay.NOTHING_WRITTEN
     return Replay.IDEMPOTENT if method in IDEMPOTENT else Replay.NOT_IDEMPOTENT
+
+
+def _may_replay_refused(*, reused: bool, replayable_body: bool, attempt: int) -> Replay:
+    if attempt >= MAX_ATTEMPTS_REFUSED:
+        return Replay.ATTEMPTS_USED
+    if attempt > 1 and not reused:
+        return Replay.NOT_STALE
+    return Replay.REFUSED if replayable_body else Replay.BODY_CONSUMED

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .._errors import RequestSent
     from .._events import CloseReason
     from .._net.stream import ByteStream
-    from .._net.timer import PhaseTimer
+    from .._net.timer import PhaseTimer, Watchdog
     from .._types import HeaderList
     from .request import WireRequest
 
@@ -96,15 +96,19 @@ class Exchange(Protocol):
         request_sent: how much of the request was handed to the network. Only "no" proves that the server saw nothing.
         response_started: whether any byte of an answer was seen.
         refused: whether the server proved that it did not process the request.
+        body_begun: whether the body was asked for its first piece, so that one that can be read once is lost.
         trailers: fields after the body, never merged into the headers (RFC 9110 §6.5.1); complete once the body ended.
         outcome: None while the exchange runs.
     """
 
-    request_sent: RequestSent
     response_started: bool
     refused: bool
+    body_begun: bool
     trailers: HeaderList
     outcome: Outcome | None
+
+    @property
+    def request_sent(self) -> RequestSent: ...
 
     async def send(self, request: WireRequest, timer: PhaseTimer) -> ResponseHead:
         """Send the request, reading at the same time, and return the final head.
@@ -165,23 +169,32 @@ class HTTPConnection(Protocol):
     """A connection that speaks HTTP.
 
     Attributes:
-        capacity: how many exchanges may run at once.
         http_version: "HTTP/1.1" or "HTTP/2".
         reads_itself: whether it has a reader of its own, and so needs no watching while it is idle.
         stream: the bytes below.
     """
 
-    capacity: int
     http_version: str
     reads_itself: bool
     stream: ByteStream
 
-    async def run(self, report: Callable[[ConnectionEvent], None]) -> None:
+    @property
+    def capacity(self) -> int:
+        """How many exchanges may run at once."""
+        ...
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether a response has begun on it: a server that only accepts connections has proved nothing yet."""
+        ...
+
+    async def run(self, report: Callable[[ConnectionEvent], None], watchdog: Watchdog) -> None:
         """What a connection that `reads_itself` does all its life, until it is closed, breaks or is cancelled.
 
         Args:
             report: is told what happens between exchanges; called synchronously, and never from `open_exchange`,
                 `close` or a method of an exchange.
+            watchdog: tells when a sign of life is due.
         """
         ...
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from .._errors import RequestSent
     from .._net.stream import ByteStream
-    from .._net.timer import PhaseTimer
+    from .._net.timer import PhaseTimer, Watchdog
     from .._types import HeaderList
     from .exchange import ConnectionEvent, ResponseHead
     from .request import WireRequest
@@ -68,8 +68,16 @@ class HTTP1Connection:
     """
 
     __slots__ = (
-        "_exchange", "capacity", "http_version", "max_head_fields", "max_head_size", "reads_itself", "stream", "turns",
-    )  # fmt: skip
+        "_exchange",
+        "capacity",
+        "has_answered",
+        "http_version",
+        "max_head_fields",
+        "max_head_size",
+        "reads_itself",
+        "stream",
+        "turns",
+    )
 
     def __init__(self, stream: ByteStream, *, max_head_size: int = 65536, max_head_fields: int = 256) -> None:
         self.stream = stream
@@ -78,6 +86,8 @@ class HTTP1Connection:
         self.capacity = 1
         self.http_version = "HTTP/1.1"
         self.reads_itself = False
+        # Before the exchange that was opened last: only one that ended well leaves room for another.
+        self.has_answered = False
         # Reads since the last wait; in one place, so that short exchanges count together.
         self.turns = 0
         self._exchange: HTTP1Exchange | None = None
@@ -91,6 +101,7 @@ class HTTP1Connection:
         last = self._exchange
         if last is not None and (last.outcome is None or last.outcome.close is not None):
             raise LocalProtocolError("the connection cannot take another exchange")
+        self.has_answered = last is not None
         self._exchange = exchange = HTTP1Exchange(self)
         return exchange
 
@@ -98,7 +109,7 @@ class HTTP1Connection:
         """Look once more before the connection is handed over; None if it is quiet."""
         return look(self.stream)
 
-    async def run(self, report: Callable[[ConnectionEvent], None]) -> None:
+    async def run(self, report: Callable[[ConnectionEvent], None], watchdog: Watchdog) -> None:
         """Nothing happens between exchanges that the pool's own watch would not see."""
 
     def close(self) -> None:
@@ -117,6 +128,7 @@ class HTTP1Exchange:
         "_ready",
         "_stream",
         "_unsent",
+        "body_begun",
         "outcome",
         "refused",
         "request_sent",
@@ -135,6 +147,7 @@ class HTTP1Exchange:
         self.request_sent: RequestSent = "no"
         self.response_started = False
         self.refused = False
+        self.body_begun = False
         self.trailers: HeaderList = []
         self.outcome: Outcome | None = None
 
@@ -156,6 +169,7 @@ class HTTP1Exchange:
             if whole and request.content_length:
                 data += body.small  # type: ignore[operator]
             if not whole:
+                self.body_begun = True
                 body.restart()
             try:
                 sent = self._stream.try_send(data)

@@ -67,7 +67,7 @@ class Upload:
         except WriteError as error:
             self.broken = error
         except BaseException as error:  # noqa: ASYNC103, BLE001 - raised by the exchange, outside the nursery
-            self.failure = _without_cancellation(error)
+            self.failure = without_cancellation(error)
             # Else the reader has its answer, or it is being cancelled as well and says so.
             if self.failure is not None:
                 reader.cancel()
@@ -134,7 +134,7 @@ class Upload:
         return LocalProtocolError(f"the request body has {word} than the {length} bytes announced", phase="write")
 
 
-def _without_cancellation(error: BaseException) -> BaseException | None:
+def without_cancellation(error: BaseException) -> BaseException | None:
     """What is left of an error besides cancellations, which come in a group out of a body with tasks of its own."""
     if isinstance(error, BaseExceptionGroup):
         return error.split(trio.Cancelled)[1]

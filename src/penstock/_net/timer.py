@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import trio
 
-from .._core.timers import INF, Timers
+from .._core.timers import INF, Timed, Timers
 from .._errors import ConnectTimeout, NetworkError, PoolTimeout, ReadTimeout, TimeoutException, WriteTimeout
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ class Interruptible(Protocol):
         """A limit passed: wake whoever waits, with a `NetworkError`. Synchronous."""
 
 
+class Watched(Timed, Protocol):
+    """What a watchdog looks after."""
+
+    def check(self, now: float) -> None:
+        """The time that was asked for has come. Synchronous."""
+
+
 class Watchdog:
     """Interrupts what is late, exactly when it is late; O(log n) a timer and nothing while they only move later."""
 
@@ -42,14 +49,14 @@ class Watchdog:
         self._wake_at = INF
         self._scope: trio.CancelScope | None = None
 
-    def schedule(self, timer: PhaseTimer, at: float) -> None:
+    def schedule(self, timer: Watched, at: float) -> None:
         """Look at the timer at this time, or earlier."""
         if self._timers.schedule(timer, at) and at < self._wake_at:
             self._wake_at = at
             if self._scope is not None:
                 self._scope.deadline = at
 
-    def forget(self, timer: PhaseTimer) -> None:
+    def forget(self, timer: Watched) -> None:
         """Do not look at the timer any more."""
         self._timers.cancel(timer)
 
@@ -60,8 +67,7 @@ class Watchdog:
                 await trio.sleep_forever()
             now = self._wake_at = trio.current_time()
             for timer in self._timers.due(now):
-                assert isinstance(timer, PhaseTimer)
-                timer.look(now)
+                timer.check(now)  # type: ignore[attr-defined]
             self._wake_at = self._timers.next_at
 
 
@@ -133,7 +139,7 @@ class PhaseTimer:
         """Nobody waits: there is nothing to interrupt."""
         self._target = None
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Interrupt if the time has come; called by the watchdog."""
         if self._target is None:
             return

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .._config import Timeouts
     from .._core.connection import ConnectionEntry
     from .._http.body import Content
-    from .._http.exchange import Exchange, ResponseHead
+    from .._http.exchange import Exchange, HTTPConnection, ResponseHead
     from .._http.request import WireRequest
     from .._http.trailers import TrailerArgument
     from .._types import HeaderList, Origin
@@ -48,11 +48,23 @@ class Lease:
         label: what a leak warning calls it, for example "GET https://api.example.com/v1".
     """
 
-    __slots__ = ("_entry", "_exchange", "_runner", "_timer", "connection_id", "head", "label", "origin", "reused")
+    __slots__ = (
+        "_connection",
+        "_entry",
+        "_exchange",
+        "_runner",
+        "_timer",
+        "connection_id",
+        "head",
+        "label",
+        "origin",
+        "reused",
+    )
 
     def __init__(self, runner: Runner, entry: ConnectionEntry, timer: PhaseTimer) -> None:
         self._runner = runner
         self._entry: ConnectionEntry | None = entry
+        self._connection: HTTPConnection = entry.handle
         self._exchange: Exchange | None = None
         self._timer = timer
         self.origin: Origin = entry.endpoint.origin
@@ -151,10 +163,16 @@ class Lease:
         """Give the lease up and close its connection; never waits, may be repeated."""
         if self._entry is not None:
             if self._exchange is None:
-                self._exchange = self._entry.handle.open_exchange()
+                self._exchange = self._connection.open_exchange()
             self._exchange.abandon(reason)
             self._finish()
             self._exchange = None
+
+    def misdirected(self) -> None:
+        """Give the lease up: the server says that its connection is the wrong one (RFC 9110 §15.5.20)."""
+        if self._entry is not None:
+            self._runner.retire(self._entry, CloseReason.MISDIRECTED)
+        self.discard(CloseReason.MISDIRECTED)
 
     # ---- for the floor above -------------------------------------------------------------------------------------
 
@@ -163,7 +181,7 @@ class Lease:
         entry = self._entry
         if entry is None or self._exchange is not None:
             raise LocalProtocolError("a lease carries one exchange", origin=self.origin)
-        exchange: Exchange = entry.handle.open_exchange()
+        exchange = self._connection.open_exchange()
         self._exchange = exchange
         timer.guard(exchange, self._runner.watchdog)
         try:
@@ -194,6 +212,11 @@ class Lease:
         return data
 
     @property
+    def connection(self) -> HTTPConnection:
+        """The connection, for the facts a replay is judged by."""
+        return self._connection
+
+    @property
     def exchange(self) -> Exchange | None:
         """The exchange, for the facts a replay is judged by."""
         return self._exchange
@@ -218,7 +241,7 @@ class Lease:
         """
         if self._entry is None or self._exchange is not None:
             return
-        reason = self._entry.handle.look()
+        reason = self._connection.look()
         if reason is None:
             return
         self.discard(reason)

@@ -14,10 +14,12 @@ from .._core.duties import Phase
 from .._core.retry import may_replay
 from .._errors import (
     ConnectError,
+    NetworkError,
     PoolClosed,
     PoolError,
     PoolTimeout,
     ReadError,
+    RemoteProtocolError,
     RequestError,
     WriteError,
 )
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
 
 #: Priorities from the first served to the last.
 PRIORITIES = range(-100, 101)
+
+#: RFC 9110 §15.5.20: the request may be sent again on another connection, whatever its method.
+_MISDIRECTED = 421
 
 #: What a pool asks of the outside world.
 _NETWORK = ("resolve", "connect", "connect_unix", "watcher")
@@ -235,30 +240,38 @@ class Pool:
         priority: int = 0,
         tenant: str | None = None,
     ) -> tuple[ResponseHead, Lease]:
-        """Acquire, send, read the head; replay once where `retry.may_replay` allows it."""
+        """Acquire, send, read the head; replay where `retry.may_replay` allows it."""
         runner = self._runner
         attempt = 1
+        fresh = False
         while True:
-            entry = await runner.take(origin, timer, priority=priority, tenant=tenant, fresh=attempt > 1)
+            entry = await runner.take(origin, timer, priority=priority, tenant=tenant, fresh=fresh)
             lease = Lease(runner, entry, timer)
             try:
-                return await lease.send(request, timer), lease
-            except (ReadError, WriteError) as error:
+                head = await lease.send(request, timer)
+                if head.status != _MISDIRECTED or attempt > 1 or not request.body.is_replayable:
+                    return head, lease
+                lease.misdirected()
+                fresh = True
+            except (NetworkError, RemoteProtocolError) as error:
                 exchange = lease.exchange
                 assert exchange is not None
                 error.annotate(origin=origin, attempt=attempt, request_sent=exchange.request_sent)
-                if timer.timed_out:
+                if timer.timed_out or not (exchange.refused or isinstance(error, ReadError | WriteError)):
                     raise
                 verdict = may_replay(
-                    reused=lease.reused,
+                    refused=exchange.refused,
+                    reused=lease.connection.has_answered,
                     request_sent=exchange.request_sent,
                     answer_begun=exchange.response_started,
                     method=request.method,
-                    replayable_body=request.body.is_replayable,
+                    replayable_body=request.body.is_replayable or not exchange.body_begun,
                     attempt=attempt,
                 )
                 if not verdict.is_allowed:
                     raise
+                # Over HTTP/2 the pool hears at once of a connection that died; those it has are good.
+                fresh = not lease.connection.reads_itself
             except RequestError as error:
                 error.annotate(origin=origin, attempt=attempt)
                 raise

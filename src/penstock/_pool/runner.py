@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -23,6 +24,7 @@ from .._core.machine import PoolMachine
 from .._core.waiters import Waiter, WaiterState
 from .._errors import ConnectTimeout, PenstockError, PoolClosed, RequestError
 from .._events import CloseReason
+from .._http.exchange import CapacityChanged, GoingAway, ResetsSeen
 from .._net.network import is_resource_exhaustion
 from .._net.timer import Watchdog
 from .instruments import Instruments
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from .._config import PoolConfig, Upstream
     from .._core.endpoint import Endpoint
-    from .._http.exchange import Exchange, HTTPConnection
+    from .._http.exchange import ConnectionEvent, Exchange, HTTPConnection
     from .._net.network import Network
     from .._net.timer import PhaseTimer
     from .._types import Origin
@@ -140,13 +142,15 @@ class Runner:
         endpoint = self.machine.endpoints.get(origin)
         if endpoint is None:
             declared = self._upstreams.get(origin)
+            route = self._connector.route(origin, declared)
             endpoint = self.machine.endpoint(
                 trio.current_time(),
                 origin,
-                route=self._connector.route(origin, declared),
+                route=route,
                 max_connections=declared.max_connections if declared else None,
                 min_idle=declared.min_idle if declared else None,
                 declared=declared is not None,
+                multiplexes=route.multiplexes,
             )
         return endpoint
 
@@ -218,21 +222,32 @@ class Runner:
         machine = self.machine
         now = trio.current_time()
         outcome = None if exchange is None else exchange.outcome
-        if outcome is None:
+        if exchange is None or outcome is None:
             machine.put_back(now, entry)
-        elif outcome.close is None:
-            # What TLS has decrypted beyond the answer is as unasked for as what the parser has left.
-            unasked = entry.handle.look() if entry.endpoint.route.profile is not None else None
-            machine.release(now, entry, unasked, idle_hint=outcome.idle_hint)
         else:
+            reason = outcome.close
+            if reason is None and entry.endpoint.route.profile is not None:
+                # What TLS has decrypted beyond the answer is as unasked for as what the parser has left.
+                reason = entry.handle.look()
             # Who was answered has no complaint, whatever ended the connection; who was not cannot tell.
-            assert exchange is not None
             answered = True if exchange.response_started else None
-            machine.release(now, entry, outcome.close, succeeded=False if outcome.failed else answered)
+            machine.release(
+                now,
+                entry,
+                reason,
+                succeeded=False if outcome.failed else answered,
+                idle_hint=outcome.idle_hint,
+                resetting=outcome.resetting,
+            )
         if entry.state is State.IDLE:
             self._watch.went_idle(entry)
         if machine.actions:
             self.perform()
+
+    def retire(self, entry: ConnectionEntry, reason: CloseReason) -> None:
+        """Let a connection take nothing new."""
+        self.machine.going_away(trio.current_time(), entry, reason)
+        self.perform()
 
     def drain_later(self, entry: ConnectionEntry, exchange: Exchange) -> None:
         """Read the rest of an unfinished body off the caller's path, and keep the connection if it ends soon."""
@@ -324,6 +339,22 @@ class Runner:
         self._changed.set()
         self._changed = trio.Event()
 
+    def _hear(self, entry: ConnectionEntry, event: ConnectionEvent) -> None:
+        """A connection with a reader of its own reports something."""
+        machine = self.machine
+        now = trio.current_time()
+        if isinstance(event, CapacityChanged):
+            machine.capacity_changed(now, entry, event.capacity)
+        elif isinstance(event, ResetsSeen):
+            machine.resets_seen(now, entry, event.resets)
+        elif isinstance(event, GoingAway):
+            if event.reason is CloseReason.HTTP1_REQUIRED:
+                entry.endpoint.route.require_http1()
+            machine.going_away(now, entry, event.reason)
+        else:
+            machine.broken(now, entry, event.reason)
+        self.perform()
+
     # ---- tasks ---------------------------------------------------------------------------------------------------
 
     async def _sleep(self) -> None:
@@ -374,6 +405,9 @@ class Runner:
         now = trio.current_time()
         if connection is not None:
             if machine.connected(now, entry, connection, connection.capacity):
+                if connection.reads_itself:
+                    assert self._tasks is not None
+                    self._tasks.start_soon(connection.run, partial(self._hear, entry), self.watchdog)
                 if entry.state is State.IDLE:
                     self._watch.went_idle(entry)
             else:

@@ -35,6 +35,8 @@ class Watch:
 
     def went_idle(self, entry: ConnectionEntry) -> None:
         """The connection may stay idle for long."""
+        if entry.handle.reads_itself:
+            return
         if not self._fresh:
             self._something_fresh.set()
         self._fresh[entry] = None

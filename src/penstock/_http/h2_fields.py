@@ -1,0 +1,195 @@
+"""Header fields over HTTP/2: what is sent, and our own check of what is received.
+
+h2 checks nothing that leaves, accepts a `:status` of "abc", and ends the whole connection where one response is
+malformed. So fields are encoded as `build_request` has checked them, and what is decoded is checked here, in one pass,
+while h2 is shown only what its state machine needs: whether a response is interim. A malformed response then costs its
+own stream and no other (RFC 9113 §8.1.1).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from hpack import Decoder, Encoder, HeaderTuple, HPACKError, NeverIndexedHeaderTuple, OversizedHeaderListError
+
+from .._errors import LocalProtocolError, ProtocolReason, quote_peer
+from .h2_frames import Code, ConnectionFault, StreamFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .._types import HeaderList
+    from .request import WireRequest
+
+# RFC 9113 §8.2.1: a token in lower case. Anything else could not be carried by HTTP/1.1 and may be an attack on whoever
+# passes it on.
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+# RFC 9110 §5.5; control characters are refused over both protocols alike.
+_VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+_STATUS = re.compile(rb"[1-9][0-9][0-9]")
+_LENGTH = re.compile(rb"[0-9]{1,19}")
+
+# RFC 9113 §8.2.2.
+_OF_CONNECTION: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+#: Fields of a `WireRequest` that have another form over HTTP/2, or none.
+_NOT_SENT: Final = frozenset({b"host", b"connection", b"transfer-encoding"})
+#: Their values stay out of the compression table (RFC 7541 §7.1.3), as do short cookies, which could be guessed.
+_SENSITIVE: Final = frozenset({b"authorization", b"proxy-authorization"})
+_SHORT_COOKIE: Final = 20
+
+#: Names that have passed the check. Bounded, because a server may make names up.
+_good_names: set[bytes] = set()
+_NAMES_KEPT: Final = 1024
+
+
+class CappedEncoder(Encoder):
+    """An HPACK encoder whose table is never larger than we want, whatever the server would allow.
+
+    The server's SETTINGS_HEADER_TABLE_SIZE is a permission (RFC 7541 §4.2), and h2 takes up all of it.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+        self.header_table_size = self.header_table.maxsize
+
+    @property
+    def header_table_size(self) -> int:
+        """Bytes of the table."""
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        size = min(value, self._limit)
+        self.header_table.maxsize = size
+        if self.header_table.resized:
+            self.table_size_changes.append(size)
+
+
+class DiscreetDecoder(Decoder):
+    """An HPACK decoder that keeps the fields to itself, and shows h2 no more than an interim status.
+
+    Attributes:
+        fields: what was decoded last.
+        may_be_interim: whether the block may be the head of an interim response; set by the owner before each block.
+    """
+
+    def __init__(self, max_header_list_size: int) -> None:
+        super().__init__(max_header_list_size)
+        self.fields: HeaderList = []
+        self.may_be_interim = False
+
+    def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:  # noqa: ARG002 - the base class asks
+        """Decode a block.
+
+        Raises:
+            ConnectionFault: it cannot be decoded, or is too large; the table is of no use any more (RFC 9113 §4.3).
+        """
+        try:
+            decoded = list(super().decode(data, raw=True))
+        except OversizedHeaderListError as error:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, str(error)) from error
+        except HPACKError as error:
+            raise ConnectionFault(
+                Code.COMPRESSION_ERROR, ProtocolReason.FRAMING, f"a header block cannot be decoded: {error}"
+            ) from error
+        self.fields = decoded  # type: ignore[assignment]
+        interim = self.may_be_interim and decoded and is_interim(decoded[0])
+        return decoded[:1] if interim else []
+
+
+def is_interim(field: tuple[bytes, bytes]) -> bool:
+    """Whether a field says that a response is interim (RFC 9110 §15.2)."""
+    return field[0] == b":status" and len(field[1]) == 3 and field[1][:1] == b"1"
+
+
+def request_fields(request: WireRequest, scheme: bytes) -> list[HeaderTuple | tuple[bytes, bytes]]:
+    """A request's head as HTTP/2 sends it (RFC 9113 §8.3.1).
+
+    Raises:
+        LocalProtocolError: its target is in absolute form, which is for HTTP/1.1 proxies.
+    """
+    headers = request.headers
+    if request.target[:1] not in (b"/", b"*"):
+        raise LocalProtocolError("an absolute request target cannot be sent over HTTP/2", phase="write")
+    fields: list[HeaderTuple | tuple[bytes, bytes]] = [
+        (b":method", request.method),
+        (b":scheme", scheme),
+        # Host is the first field of a `WireRequest`.
+        (b":authority", headers[0][1]),
+        (b":path", request.target),
+    ]
+    for field in headers:
+        name, value = field
+        if name in _NOT_SENT:
+            continue
+        if name in _SENSITIVE or (name == b"cookie" and len(value) < _SHORT_COOKIE):
+            field = NeverIndexedHeaderTuple(name, value)
+        fields.append(field)
+    return fields
+
+
+def size_of(fields: Iterable[tuple[bytes, bytes]]) -> int:
+    """The size of a field list as SETTINGS_MAX_HEADER_LIST_SIZE counts it (RFC 9113 §6.5.2)."""
+    return sum(len(name) + len(value) + 32 for name, value in fields)
+
+
+def check_response(fields: HeaderList) -> int:
+    """Check the head of a response and take `:status` out of it.
+
+    Raises:
+        StreamFault: the response is malformed (RFC 9113 §8.1.1).
+    """
+    if not fields or fields[0][0] != b":status":
+        raise _malformed("a response without a status")
+    status = fields.pop(0)[1]
+    if not _STATUS.fullmatch(status):
+        raise _malformed(f"the status '{quote_peer(status)}'")
+    if status == b"101":
+        # RFC 9113 §8.6.
+        raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.UPGRADE, "101 (Switching Protocols) over HTTP/2")
+    check_fields(fields)
+    return int(status)
+
+
+def check_fields(fields: HeaderList) -> None:
+    """Check names and values (RFC 9113 §8.2).
+
+    Raises:
+        StreamFault: one is malformed.
+    """
+    for name, value in fields:
+        if name not in _good_names:
+            _check_name(name)
+        if _VALUE.fullmatch(value) is None:
+            raise _malformed(f"the value of the field '{quote_peer(name)}' has a character that must not be there")
+
+
+def _check_name(name: bytes) -> None:
+    if _NAME.fullmatch(name) is None:
+        what = "pseudo-field" if name[:1] == b":" else "field name"
+        raise _malformed(f"the {what} '{quote_peer(name)}'")
+    if name in _OF_CONNECTION:
+        raise _malformed(f"the field {name.decode()}, which belongs to HTTP/1.1 connections")
+    if len(_good_names) < _NAMES_KEPT and len(name) <= 64:
+        _good_names.add(name)
+
+
+def content_length(fields: HeaderList) -> int | None:
+    """The announced length of a response's content; None if there is none.
+
+    Raises:
+        StreamFault: it is no number, or there are two that differ.
+    """
+    found: bytes | None = None
+    for name, value in fields:
+        if name == b"content-length":
+            if not _LENGTH.fullmatch(value) or (found is not None and value != found):
+                raise _malformed(f"the content-length '{quote_peer(value)}'")
+            found = value
+    return None if found is None else int(found)
+
+
+def _malformed(what: str) -> StreamFault:
+    return StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, f"the response is malformed: {what}")

@@ -1,0 +1,474 @@
+"""One exchange over HTTP/2: a stream, and what has arrived on it.
+
+The connection's reader puts in what arrives; the caller takes it out and waits in between. Content that nobody takes
+is bounded by the stream's window, which is opened again as it is taken.
+
+Rules of this file:
+
+- Whatever ends a stream early ends it with a reset, and no other stream is touched: a cancellation, a limit, a caller
+  who leaves, a malformed answer.
+- Every stream fails with an error of its own, whose cause is what happened to the connection.
+- Whatever leaves an exchange as an exception has set its outcome before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from .._errors import (
+    LocalProtocolError,
+    NetworkError,
+    ProtocolReason,
+    ReadError,
+    RemoteProtocolError,
+    RequestError,
+    quote_peer,
+)
+from .._events import CloseReason
+from .exchange import Outcome, ResponseHead
+from .h1_parser import MAX_INFORMATIONAL
+from .h2_fields import check_fields, check_response, content_length
+from .h2_frames import Code, StreamFault, code_name
+
+if TYPE_CHECKING:
+    from .._errors import RequestSent, TransportError
+    from .._net.timer import PhaseTimer
+    from .._types import HeaderList
+    from .h2 import HTTP2Connection
+    from .h2_upload import HTTP2Upload
+    from .request import WireRequest
+
+#: Pieces taken without waiting before other tasks get a turn.
+_TURNS: Final = 16
+
+_PEERS_FAULT: Final = frozenset({CloseReason.IO_ERROR, CloseReason.PROTOCOL_ERROR, CloseReason.TIMED_OUT})
+_NO_CONTENT: Final = (204, 304)
+
+
+class HTTP2Exchange:
+    """One request and its response; see `Exchange` for the contract.
+
+    Attributes:
+        window: bytes that the server may still send on the stream.
+        has_head: whether the final head has arrived.
+        upload: what is still being sent of the request, if anything is.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_content_left",
+        "_ended",
+        "_error",
+        "_fields_left",
+        "_head",
+        "_head_left",
+        "_informational",
+        "_method",
+        "_outcome_at_end",
+        "_owed",
+        "_pieces",
+        "_queued_from",
+        "_queued_to",
+        "_stream",
+        "_task",
+        "_turns",
+        "_wants_close",
+        "body_begun",
+        "has_head",
+        "outcome",
+        "refused",
+        "response_started",
+        "trailers",
+        "upload",
+        "window",
+    )
+
+    def __init__(self, connection: HTTP2Connection) -> None:
+        session = connection.session
+        self._connection = connection
+        self._stream = 0
+        self._method = b""
+        self._wants_close = False
+        self._task: trio.lowlevel.Task | None = None
+        self._head: ResponseHead | None = None
+        self._head_left = session.max_head_size
+        self._fields_left = session.max_head_fields
+        self._informational = 0
+        # What the response has still to bring; None if it did not say.
+        self._content_left: int | None = None
+        self._pieces: deque[bytes] = deque()
+        self._ended = False
+        self._outcome_at_end = Outcome(None)
+        self._error: TransportError | None = None
+        # Read by the caller, and not yet given back to the stream's window.
+        self._owed = 0
+        self._turns = 0
+        # Where the request begins and ends in what the connection sends.
+        self._queued_from = self._queued_to = -1
+        self.window = session.config.stream_window
+        self.has_head = False
+        self.upload: HTTP2Upload | None = None
+        self.response_started = False
+        self.refused = False
+        self.body_begun = False
+        self.trailers: HeaderList = []
+        self.outcome: Outcome | None = None
+
+    @property
+    def request_sent(self) -> RequestSent:
+        """How much of the request was handed to the network."""
+        sent = self._connection.sent
+        if self._queued_from < 0 or sent <= self._queued_from:
+            return "no"
+        return "fully" if 0 <= self._queued_to <= sent else "partly"
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether the request is still being sent."""
+        return self._queued_to < 0
+
+    # ---- the request -------------------------------------------------------------------------------------------------
+
+    async def send(self, request: WireRequest, timer: PhaseTimer) -> ResponseHead:
+        """Send the request and return the final head; see `Exchange.send`."""
+        connection = self._connection
+        try:
+            if self._stream or self.outcome is not None:
+                raise LocalProtocolError("an exchange carries one request", phase="write")
+            if connection.must_prove_life:
+                await self._prove_life(timer)
+            self._open(request)
+            upload = self.upload
+            if upload is None:
+                timer.first_byte()
+            else:
+                connection.start(upload, timer)
+            informational = 0
+            while self._head is None:
+                self._raise_error()
+                await self._wait()
+                if informational != self._informational and self.upload is None:
+                    informational = self._informational
+                    timer.first_byte()
+            if self._ended and not self._pieces:
+                self.outcome = self.outcome or self._outcome_at_end
+            return self._head
+        except BaseException as error:
+            self._fail(error)
+            if self.upload is not None:
+                await self._stop_upload(self.upload)
+            raise
+
+    def _open(self, request: WireRequest) -> None:
+        connection = self._connection
+        session = connection.session
+        if connection.reason is not None or not session.takes_more or len(session.streams) >= session.capacity:
+            # The server changed its mind between the hand-over and now.
+            self.refused = True
+            raise RemoteProtocolError(
+                "the server takes no further stream on this connection", reason=ProtocolReason.GOAWAY, phase="write"
+            )
+        body = request.body
+        content = body.small
+        if content is None or request.trailers is not None:
+            self.body_begun = True
+            body.restart()
+        self._method = request.method
+        self._wants_close = request.wants_close
+        start = session.queued
+        nothing = not content and content is not None and request.trailers is None
+        self._stream = stream = session.open(self, request, end_stream=nothing)
+        self._queued_from = start
+        if nothing:
+            self._queued_to = session.queued
+        elif content and request.trailers is None and len(content) <= session.room(stream):
+            session.send_data(stream, content, end_stream=True)
+            self._queued_to = session.queued
+        else:
+            self.upload = connection.make_upload(self, stream, request)
+        connection.wake_writer()
+
+    def sent_all(self) -> None:
+        """The upload has put the last of the request into the connection's output."""
+        self._queued_to = self._connection.session.queued
+
+    async def _prove_life(self, timer: PhaseTimer) -> None:
+        """Wait for a sign of life, before anything is sent: what is not sent can be sent elsewhere."""
+        connection = self._connection
+        connection.ask_for_life(self)
+        timer.first_byte()
+        try:
+            while connection.must_prove_life and self._error is None:
+                await self._wait()
+        finally:
+            connection.stop_asking(self)
+        self._raise_error()
+
+    async def _stop_upload(self, upload: HTTP2Upload) -> None:
+        """Nothing of the caller's runs on after `send` has failed."""
+        upload.stop()
+        with trio.CancelScope(shield=True):
+            await upload.stopped.wait()
+
+    # ---- the response ------------------------------------------------------------------------------------------------
+
+    async def receive(self, timer: PhaseTimer) -> bytes:
+        """The next piece of the body; see `Exchange.receive`."""
+        try:
+            piece = self.try_receive()
+            if piece is not None:
+                self._turns += 1
+                if self._turns > _TURNS:
+                    self._turns = 0
+                    await trio.lowlevel.checkpoint()
+                return piece
+            timer.read()
+            while piece is None:
+                await self._wait()
+                piece = self.try_receive()
+            self._turns = 0
+            return piece
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def try_receive(self) -> bytes | None:
+        """The next piece of the body without waiting; see `Exchange.try_receive`."""
+        pieces = self._pieces
+        if pieces:
+            piece = pieces.popleft() if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
+            if self._ended:
+                self.outcome = self.outcome or self._outcome_at_end
+            else:
+                self._credit(len(piece))
+            return piece
+        self._raise_error()
+        if self._ended:
+            self.outcome = self.outcome or self._outcome_at_end
+            return b""
+        if not self.has_head or self.outcome is not None:
+            raise LocalProtocolError("the exchange has no body to read")
+        return None
+
+    def _credit(self, size: int) -> None:
+        """Let the server send as much more, but not for every piece."""
+        self._owed += size
+        if self._owed * 2 >= self._connection.session.config.stream_window:
+            self.window += self._owed
+            self._connection.session.consumed(self._stream, self._owed)
+            self._connection.wake_writer()
+            self._owed = 0
+
+    def abandon(self, reason: CloseReason) -> None:
+        """End an exchange that runs, by a reset of its stream; see `Exchange.abandon`."""
+        if self.outcome is not None:
+            return
+        self._pieces.clear()
+        failed = reason in _PEERS_FAULT
+        if self._ended:
+            self.outcome = self._outcome_at_end
+        elif self._stream and self._stream in self._connection.session.streams:
+            self._connection.reset(self._stream, Code.CANCEL)
+            self.outcome = Outcome(self._reason_to_close(), failed=failed, resetting=True)
+        else:
+            self.outcome = Outcome(self._connection.reason, failed=failed)
+        if self.upload is not None:
+            self.upload.stop()
+
+    def interrupt(self) -> None:
+        """A limit passed: this stream ends, and no other; see `Exchange.interrupt`."""
+        if self.outcome is not None or self._ended:
+            return
+        self._error = ReadError("a limit passed", phase="read")
+        self.abandon(CloseReason.TIMED_OUT)
+        self._connection.stream_timed_out()
+        self._wake()
+
+    async def drain(self, timer: PhaseTimer | None, max_bytes: int = 65536) -> bool:  # noqa: ARG002 - `Exchange` asks
+        """Drop the rest of the body; a reset costs less than reading on. See `Exchange.drain`."""
+        return self.try_drain()
+
+    def try_drain(self) -> bool:
+        """Drop what has arrived, and end the stream if that was not all; see `Exchange.try_drain`."""
+        self.abandon(CloseReason.EARLY_BODY_CLOSE)
+        return self.outcome is not None and self.outcome.close is None
+
+    # ---- what the session tells --------------------------------------------------------------------------------------
+
+    def on_fields(self, fields: HeaderList, *, ends: bool) -> None:
+        """A header block arrived: an interim head, the final one, or trailers.
+
+        Raises:
+            StreamFault: it is malformed, or beyond a limit.
+        """
+        self.response_started = True
+        self._head_left -= sum(len(name) + len(value) + 4 for name, value in fields)
+        self._fields_left -= len(fields)
+        if self._head_left < 0 or self._fields_left < 0:
+            raise StreamFault(
+                Code.ENHANCE_YOUR_CALM,
+                ProtocolReason.LIMIT,
+                "the head of the response is larger than allowed (max_head_size, max_head_fields)",
+            )
+        if self.has_head:
+            check_fields(fields)
+            self.trailers = fields
+            self._check_complete()
+            return
+        status = check_response(fields)
+        if status < 200:
+            self._on_interim(ends)
+            return
+        length = content_length(fields)
+        if self._method == b"HEAD" or status in _NO_CONTENT:
+            length = 0
+        self._content_left = length
+        self._head = ResponseHead(status, b"", fields, "HTTP/2")
+        self.has_head = True
+        if ends:
+            self._check_complete()
+        elif status >= 300 and self.upload is not None:
+            # A refusal: the rest of the request is of no use (RFC 9110 §15).
+            self.upload.stop()
+        self._wake()
+
+    def _on_interim(self, ends: bool) -> None:
+        self._informational += 1
+        if ends:
+            raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "an interim response ends the stream")
+        if self._informational > MAX_INFORMATIONAL:
+            raise StreamFault(
+                Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, f"more than {MAX_INFORMATIONAL} interim responses"
+            )
+        self._wake()
+
+    def on_data(self, data: bytes, *, padding: int, ends: bool) -> None:
+        """Content arrived.
+
+        Raises:
+            StreamFault: there is no head yet, or the content has not the announced length.
+        """
+        if not self.has_head:
+            raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "content without a head")
+        if self._content_left is not None:
+            self._content_left -= len(data)
+            if self._content_left < 0:
+                raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "more content than announced")
+        if ends:
+            self._check_complete()
+        elif padding:
+            self._credit(padding)
+        if data:
+            self._pieces.append(data)
+            self._wake()
+
+    def _check_complete(self) -> None:
+        if self._content_left:
+            raise StreamFault(
+                Code.PROTOCOL_ERROR,
+                ProtocolReason.TRUNCATED,
+                f"the response ended {self._content_left} bytes before its announced length",
+            )
+
+    def on_end(self, *, resetting: bool) -> None:
+        """The response is complete, and valid."""
+        self._ended = True
+        self._outcome_at_end = Outcome(self._reason_to_close(), resetting=resetting)
+        if self.upload is not None:
+            self.upload.stop()
+        self._wake()
+
+    def on_fault(self, fault: StreamFault, *, resetting: bool) -> None:
+        """The response was refused by us, and the stream reset where it was still open."""
+        error = RemoteProtocolError(fault.message, reason=fault.reason, phase="read")
+        self._end(error, Outcome(self._reason_to_close(), failed=True, resetting=resetting))
+
+    def on_reset(self, code: int, *, refused: bool) -> None:
+        """The server reset the stream."""
+        if code == Code.NO_ERROR and self.has_head and self.is_sending:
+            what = "the server reset the stream before its response was complete"
+        else:
+            what = f"the server reset the stream: {code_name(code)}"
+        self.refused = refused
+        error = RemoteProtocolError(what, reason=ProtocolReason.RESET, phase="read")
+        self._end(error, Outcome(self._reason_to_close(), failed=code != Code.NO_ERROR))
+
+    def on_goaway(self, code: int, said: bytes, *, refused: bool) -> None:
+        """The server closes the connection and will not process this stream."""
+        quote = f": {quote_peer(said)}" if said else ""
+        self.refused = refused
+        error = RemoteProtocolError(
+            f"the server closes the connection ({code_name(code)}{quote}) without processing the request",
+            reason=ProtocolReason.GOAWAY,
+            phase="read",
+        )
+        self._end(error, Outcome(CloseReason.GOAWAY, failed=code != Code.NO_ERROR))
+
+    def on_break(self, error: TransportError, reason: CloseReason) -> None:
+        """The connection is gone."""
+        self._end(error, Outcome(reason, failed=reason in _PEERS_FAULT or reason is CloseReason.PEER_CLOSED))
+
+    def on_life(self) -> None:
+        """The connection has given a sign of life."""
+        self._wake()
+
+    def _end(self, error: TransportError, outcome: Outcome) -> None:
+        if self.outcome is not None:
+            return
+        error.annotate(request_sent=self.request_sent)
+        self._error = error
+        self.outcome = outcome
+        if self.upload is not None:
+            self.upload.stop()
+        self._wake()
+
+    def _reason_to_close(self) -> CloseReason | None:
+        return CloseReason.CONNECTION_CLOSE_HEADER if self._wants_close else None
+
+    # ---- waiting -----------------------------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        if self._task is not None:
+            raise LocalProtocolError("another task waits on this exchange")
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _wake(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    def _raise_error(self) -> None:
+        """Raise what ended the exchange, if something did; what the caller's own body raised comes first."""
+        if self.upload is not None and self.upload.failure is not None:
+            raise self.upload.failure
+        if self._error is not None:
+            raise self._error
+
+    def upload_failed(self) -> None:
+        """The caller's body raised: the stream is of no use, and whoever waits is told."""
+        self.abandon(CloseReason.DISCARDED)
+        self._wake()
+
+    def _fail(self, error: BaseException) -> None:
+        """An exception leaves: give it what is known, and end the stream."""
+        if isinstance(error, RequestError):
+            error.annotate(request_sent=self.request_sent)
+        if self.outcome is not None:
+            return
+        if isinstance(error, trio.Cancelled):
+            self.abandon(CloseReason.CANCELLED_MID_EXCHANGE)
+        elif isinstance(error, RemoteProtocolError):
+            self.abandon(CloseReason.PROTOCOL_ERROR)
+        elif isinstance(error, NetworkError):
+            self.abandon(CloseReason.IO_ERROR)
+        else:
+            self.abandon(CloseReason.DISCARDED)

@@ -1,0 +1,158 @@
+"""The content of a request that did not go out with its head.
+
+It runs as a task of the connection, beside the caller, so that an answer can be read while the request is still being
+sent. It never raises into the connection's nursery: what went wrong is kept for the exchange.
+
+What it sends waits for the peer's windows, for the connection's output, of which there is never much more than
+`HIGH_WATER`, and for its turn among the uploads of the connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from .._errors import LocalProtocolError
+from .upload import without_cancellation
+
+if TYPE_CHECKING:
+    from .._net.timer import PhaseTimer
+    from .h2 import HTTP2Connection
+    from .h2_stream import HTTP2Exchange
+    from .request import WireRequest
+
+#: Pieces sent without waiting before other tasks get a turn.
+_TURNS: Final = 16
+
+
+class HTTP2Upload:
+    """Sends the content of one request.
+
+    Attributes:
+        failure: what the caller's body raised, or what was wrong with it.
+        stopped: set once nothing of the caller's runs any more.
+    """
+
+    __slots__ = ("_connection", "_exchange", "_request", "_scope", "_stream", "_task", "_turns", "failure", "stopped")
+
+    def __init__(self, connection: HTTP2Connection, exchange: HTTP2Exchange, stream: int, request: WireRequest) -> None:
+        self._connection = connection
+        self._exchange = exchange
+        self._stream = stream
+        self._request = request
+        self._scope = trio.CancelScope()
+        self._task: trio.lowlevel.Task | None = None
+        self._turns = 0
+        self.failure: BaseException | None = None
+        self.stopped = trio.Event()
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._scope.cancel()
+
+    async def run(self, timer: PhaseTimer) -> None:
+        """Send the content and what ends the request."""
+        try:
+            with self._scope:
+                try:
+                    await self._send_body(timer)
+                finally:
+                    await self._request.body.aclose()
+                self._finish()
+                if not self._exchange.has_head:
+                    timer.first_byte()
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised by the exchange, to the caller
+            self.failure = self._without_clean_up(error)
+            if self.failure is not None:
+                self._exchange.upload_failed()
+        finally:
+            self.stopped.set()
+
+    def _without_clean_up(self, error: BaseException) -> BaseException | None:
+        """What is left of an error besides cancellations; a body that was stopped may raise in its clean-up."""
+        rest = without_cancellation(error)
+        return None if self._scope.cancel_called and isinstance(rest, Exception) else rest
+
+    async def _send_body(self, timer: PhaseTimer) -> None:
+        body = self._request.body
+        left = self._request.content_length
+        while True:
+            # The caller's own code must not run under our write limit.
+            self._disarm(timer)
+            piece = await body.next_piece()
+            if piece is None:
+                break
+            view = memoryview(piece).cast("B")
+            if left is not None:
+                left -= len(view)
+                if left < 0:
+                    raise self._mismatch("more")
+            if not view:
+                await self._count_turn(timer)
+            while view:
+                room = await self._wait_for_room(timer)
+                self._connection.session.send_data(self._stream, view[:room], end_stream=False)
+                self._connection.wake_writer()
+                view = view[room:]
+                await self._count_turn(timer)
+        if left:
+            raise self._mismatch("fewer")
+
+    def _finish(self) -> None:
+        session = self._connection.session
+        trailers = self._request.final_trailers()
+        if trailers:
+            session.send_trailers(self._stream, trailers)
+        else:
+            session.send_data(self._stream, b"", end_stream=True)
+        self._exchange.sent_all()
+        self._connection.wake_writer()
+
+    async def _wait_for_room(self, timer: PhaseTimer) -> int:
+        """Wait until the peer, and our own output, take more; how much of it."""
+        connection = self._connection
+        while (room := connection.room_for(self._stream)) <= 0:
+            if not self._exchange.has_head:
+                timer.write()
+            await self._wait_turn()
+        return room
+
+    async def _wait_turn(self) -> None:
+        connection = self._connection
+        self._task = trio.lowlevel.current_task()
+        connection.blocked[self] = None
+
+        def give_up(_: object) -> trio.lowlevel.Abort:
+            self._task = None
+            connection.blocked.pop(self, None)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(give_up)
+
+    @property
+    def stream(self) -> int:
+        """The stream that it sends on."""
+        return self._stream
+
+    def wake(self) -> None:
+        """There may be room; called by the connection, which has taken it off its list."""
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    async def _count_turn(self, timer: PhaseTimer) -> None:
+        """Let other tasks run now and then although nothing has to wait."""
+        self._turns += 1
+        if self._turns % _TURNS == 0:
+            self._disarm(timer)
+            await trio.lowlevel.checkpoint()
+
+    def _disarm(self, timer: PhaseTimer) -> None:
+        """Once the head is there, the timer belongs to whoever reads."""
+        if not self._exchange.has_head:
+            timer.disarm()
+
+    def _mismatch(self, word: str) -> LocalProtocolError:
+        length = self._request.content_length
+        return LocalProtocolError(f"the request body has {word} than the {length} bytes announced", phase="write")
