@@ -52,7 +52,7 @@ async def pause(timer: PhaseTimer, seconds: float) -> None:
     timer.guard(Nothing(), Watchdog())
     timer._due = due
     await trio.sleep_until(due)
-    timer.look(trio.current_time())
+    timer.check(trio.current_time())
     raise ReadError("interrupted")
 
 
