@@ -165,7 +165,7 @@ class H2Client:
     def _take(self, event: h2.events.Event) -> None:
         match event:
             case h2.events.ConnectionTerminated():
-                self.goaways.append((event.last_stream_id, int(event.error_code)))
+                self.goaways.append((event.last_stream_id, int(event.error_code or 0)))
             case h2.events.InformationalResponseReceived():
                 self.answers[event.stream_id].informational.append(dict(event.headers)[b":status"])
             case h2.events.ResponseReceived():

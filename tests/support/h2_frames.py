@@ -73,7 +73,8 @@ def frame(
 
 def settings(values: Mapping[int, int] | None = None, **named: int) -> bytes:
     """SETTINGS: by number, or by name in lower case (`max_concurrent_streams=1`)."""
-    numbered = {**(values or {}), **{Setting[name.upper()]: value for name, value in named.items()}}
+    numbered = dict(values or {})
+    numbered.update({Setting[name.upper()]: value for name, value in named.items()})
     return frame(Kind.SETTINGS, payload=b"".join(struct.pack(">HL", *pair) for pair in numbered.items()))
 
 

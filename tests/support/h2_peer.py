@@ -124,7 +124,7 @@ class H2Peer:
         self.automatic = automatic or Automatic()
         self.seen: list[Seen] = []
         self.requests: dict[int, H2Request] = {}
-        self.client_settings = {Setting.HEADER_TABLE_SIZE: 4096, Setting.INITIAL_WINDOW_SIZE: 65535}
+        self.client_settings: dict[int, int] = {Setting.HEADER_TABLE_SIZE: 4096, Setting.INITIAL_WINDOW_SIZE: 65535}
         self.client_settings[Setting.MAX_FRAME_SIZE] = 16384
         self.send_window = 65535
         self.is_gone = False
@@ -214,7 +214,7 @@ class H2Peer:
             del buffer[: len(PREFACE)]
             while True:
                 while len(buffer) >= _HEAD:
-                    frame, length = hf.Frame.parse_frame_header(memoryview(buffer)[:_HEAD].tobytes())
+                    frame, length = hf.Frame.parse_frame_header(memoryview(bytes(buffer[:_HEAD])))
                     if len(buffer) < _HEAD + length:
                         break
                     frame.parse_body(memoryview(bytes(buffer[_HEAD : _HEAD + length])))
@@ -323,10 +323,9 @@ class H2Peer:
 
     async def settings(self, values: Mapping[str, int] | Mapping[int, int] | None = None, **named: int) -> None:
         """Send SETTINGS: by number, or by name in lower case."""
-        numbered: dict[int, int] = {}
-        for key, value in {**(values or {}), **named}.items():
-            numbered[Setting[key.upper()] if isinstance(key, str) else key] = value
-        await self.send(frames.settings(numbered))
+        numbered = {key: value for key, value in (values or {}).items() if not isinstance(key, str)}
+        named.update({key: value for key, value in (values or {}).items() if isinstance(key, str)})
+        await self.send(frames.settings(numbered, **named))
 
     async def settings_ack(self) -> None:
         await self.send(frames.settings_ack())

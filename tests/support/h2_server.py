@@ -303,7 +303,7 @@ class H2ServerPeer:
         self.h2.initiate_connection()
         # What h2 has written are the defaults; the first SETTINGS a client sees must be the ones that count.
         self.h2.clear_outbound_data_buffer()
-        numbered = {Setting[name.upper()]: value for name, value in self.server.settings.items()}
+        numbered: dict[int, int] = {Setting[name.upper()]: value for name, value in self.server.settings.items()}
         self._limit = numbered.get(Setting.MAX_CONCURRENT_STREAMS)
         self.h2.local_settings.update(numbered)
         self._say(frames.settings(numbered))
@@ -312,18 +312,21 @@ class H2ServerPeer:
         while data := await self.wire.receive():
             try:
                 events = self.h2.receive_data(data)
-            except h2.exceptions.ProtocolError:
-                for stream in list(self.open.values()):
-                    self._drop(stream)
-                self.kick()
-                # The GOAWAY is sent if the client takes it; the error is what matters.
-                with trio.move_on_after(1):
-                    await self._drained.park()
-                raise
+            except h2.exceptions.ProtocolError as error:
+                violation = error
+                break
             for event in events:
                 self._take(event, nursery)
             self.kick()
-        raise ClientGone("the client ended the connection")
+        else:
+            raise ClientGone("the client ended the connection")
+        for stream in list(self.open.values()):
+            self._drop(stream)
+        self.kick()
+        # The GOAWAY is sent if the client takes it; the error is what matters.
+        with trio.move_on_after(1):
+            await self._drained.park()
+        raise violation
 
     async def _write(self) -> None:
         while not (self._leaving and not self.open):
@@ -374,7 +377,7 @@ class H2ServerPeer:
             case h2.events.PingReceived():
                 self.pings += 1
             case h2.events.ConnectionTerminated():
-                self.client_goaway = int(event.error_code)
+                self.client_goaway = int(event.error_code or 0)
 
     def _open(self, event: h2.events.RequestReceived, nursery: trio.Nursery) -> None:
         if event.stream_id > self._last:

@@ -113,7 +113,7 @@ def main(settings: str) -> None:
     from hypercorn.trio import serve
 
     async def run() -> None:
-        await serve(app, Config.from_mapping(json.loads(settings)), shutdown_trigger=_terminated, mode="asgi")
+        await serve(app, Config.from_mapping(json.loads(settings)), shutdown_trigger=_terminated, mode="asgi")  # type: ignore[arg-type]
 
     trio.run(run)
 
