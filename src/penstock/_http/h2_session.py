@@ -355,6 +355,9 @@ class HTTP2Session:
         except H2Error as error:
             code = int(getattr(error, "error_code", Code.PROTOCOL_ERROR))
             raise ConnectionFault(code, ProtocolReason.FRAMING, str(error) or code_name(code)) from error
+        except Exception as error:
+            # Whatever a server makes h2 stumble over costs that server's connection, and not the pool.
+            raise ConnectionFault(Code.INTERNAL_ERROR, ProtocolReason.FRAMING, f"h2 failed: {error!r}") from error
 
     def _glitch(self, now: float) -> None:
         """A frame without use: a few are common, a flood is an attack (RFC 9113 §10.5)."""
@@ -497,8 +500,9 @@ class HTTP2Session:
     def _on_ping(self, frame: Frame, now: float) -> None:
         if not frame.flags & ACK:
             self._glitch(now)
-            self._put(build(Kind.PING, ACK, 0, frame.payload))
-            self.replies += len(frame.payload)
+            answer = build(Kind.PING, ACK, 0, frame.payload)
+            self._put(answer)
+            self.replies += len(answer)
             return
         if not self.pings.waits or frame.payload != self._ping_number.to_bytes(_PING_SIZE, "big"):
             self._glitch(now)

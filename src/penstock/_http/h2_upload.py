@@ -56,23 +56,23 @@ class HTTP2Upload:
         try:
             with self._scope:
                 try:
-                    await self._send_body(timer)
+                    if not self._scope.cancel_called:
+                        await self._send_body(timer)
                 finally:
                     await self._request.body.aclose()
                 self._finish()
                 if not self._exchange.has_head:
                     timer.first_byte()
-        except BaseException as error:  # noqa: ASYNC103, BLE001 - raised by the exchange, to the caller
-            self.failure = self._without_clean_up(error)
-            if self.failure is not None:
+        except BaseException as error:  # noqa: ASYNC103 - raised by the exchange, to the caller
+            failure = without_cancellation(error)
+            if failure is None:
+                raise
+            # A body that was stopped may raise in its clean-up; what stopped it is what counts.
+            if not self._scope.cancel_called or not isinstance(failure, Exception):
+                self.failure = failure
                 self._exchange.upload_failed()
         finally:
             self.stopped.set()
-
-    def _without_clean_up(self, error: BaseException) -> BaseException | None:
-        """What is left of an error besides cancellations; a body that was stopped may raise in its clean-up."""
-        rest = without_cancellation(error)
-        return None if self._scope.cancel_called and isinstance(rest, Exception) else rest
 
     async def _send_body(self, timer: PhaseTimer) -> None:
         body = self._request.body
@@ -83,13 +83,15 @@ class HTTP2Upload:
             piece = await body.next_piece()
             if piece is None:
                 break
-            view = memoryview(piece).cast("B")
+            view = memoryview(piece)
+            if not view.nbytes:
+                await self._count_turn(timer)
+                continue
+            view = view.cast("B")
             if left is not None:
                 left -= len(view)
                 if left < 0:
                     raise self._mismatch("more")
-            if not view:
-                await self._count_turn(timer)
             while view:
                 room = await self._wait_for_room(timer)
                 self._connection.session.send_data(self._stream, view[:room], end_stream=False)
@@ -101,6 +103,8 @@ class HTTP2Upload:
 
     def _finish(self) -> None:
         session = self._connection.session
+        if self._stream not in session.streams:
+            return
         trailers = self._request.final_trailers()
         if trailers:
             session.send_trailers(self._stream, trailers)

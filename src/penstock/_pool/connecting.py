@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._errors import ProtocolReason, RemoteProtocolError
 from .._http.h1 import HTTP1Connection
 from .._net.dialer import Dialer
 from .._net.network import SocketOptions
@@ -107,9 +108,12 @@ class Connector:
             return HTTP1Connection(
                 stream, max_head_size=self._config.max_head_size, max_head_fields=self._config.max_head_fields
             )
-        except BaseException:
+        except BaseException as error:
             stream.close()
-            raise
+            if not _spoke_http1(error) or not route.require_http1():
+                raise
+        # A server that agrees on HTTP/2 and then answers in HTTP/1.1 is not asked for HTTP/2 again.
+        return await self.connect(route)
 
     async def _open_http2(self, stream: ByteStream, route: Route) -> HTTPConnection:
         # Here, because a program that speaks HTTP/1.1 only need not load another protocol.
@@ -127,6 +131,10 @@ class Connector:
             pace=route.pace,
             unhealthy_threshold=config.unhealthy_threshold,
         )
+
+
+def _spoke_http1(error: BaseException) -> bool:
+    return isinstance(error, RemoteProtocolError) and error.reason is ProtocolReason.VERSION
 
 
 def _protocols(config: PoolConfig, *, secure: bool) -> tuple[str, ...]:
