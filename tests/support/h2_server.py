@@ -15,7 +15,8 @@ A client that breaks the protocol is told so by GOAWAY, and fails the test: h2's
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -123,7 +124,7 @@ class Incoming:
     def path(self) -> bytes:
         return self.header(b":path") or b""
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes]:
         """The body as it comes. The client's windows open as it is read, and not before."""
         while True:
             if self._unread:
@@ -137,7 +138,8 @@ class Incoming:
 
     async def body(self) -> bytes:
         """The whole body."""
-        return b"".join([piece async for piece in self.pieces()])
+        async with aclosing(self.pieces()) as pieces:
+            return b"".join([piece async for piece in pieces])
 
     async def inform(self, status: int = 103, fields: Fields = ()) -> None:
         """Send an informational response."""
@@ -436,8 +438,9 @@ class H2ServerPeer:
         if isinstance(body, bytes):
             await self._send_body(stream, body, end_stream=trailers is None and not ends)
         else:
-            async for piece in body:
-                await self._send_body(stream, piece, end_stream=False)
+            async with _closing(body):
+                async for piece in body:
+                    await self._send_body(stream, piece, end_stream=False)
             if trailers is None:
                 self._say_of(stream, partial(self.h2.end_stream, stream.stream))
         if trailers is not None:
@@ -505,6 +508,16 @@ class H2ServerPeer:
         self.kick()
 
 
+@asynccontextmanager
+async def _closing(body: AsyncIterable[bytes]) -> AsyncIterator[None]:
+    """An app's generator does not outlive its stream."""
+    try:
+        yield
+    finally:
+        if isinstance(body, AsyncGenerator):
+            await body.aclose()
+
+
 def answer(
     body: bytes = b"ok", *, status: int = 200, fields: Fields = (), trailers: Fields | None = None, delay: float = 0.0
 ) -> App:
@@ -521,7 +534,8 @@ async def echo(request: Incoming) -> Response:
     """An app that answers with the request's body, piece by piece as it comes; method and path are in fields."""
 
     async def body() -> AsyncIterator[bytes]:
-        async for piece in request.pieces():
-            yield piece
+        async with aclosing(request.pieces()) as pieces:
+            async for piece in pieces:
+                yield piece
 
     return Response(fields=[(b"x-method", request.method), (b"x-path", request.path)], body=body())

@@ -18,6 +18,7 @@ from penstock.testing import FakeNetwork, serve_ok
 from tests.support.certificates import client_config, server_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from penstock.testing import Handler
@@ -82,18 +83,25 @@ class Scene(NamedTuple):
 async def scene(
     handler: Handler | None = None,
     *,
-    tls: bool = False,
+    tls: bool | ssl.SSLContext = False,
     latency: float = 0.0,
+    capacity: int = 65536,
     seed: int | None = 0,
     upstreams: Sequence[penstock.Upstream | str] = (),
     **settings: Any,
 ) -> AsyncIterator[Scene]:
-    """Serve `handler` as api.test, or localhost over TLS, and open a pool with these settings beside it."""
+    """Serve `handler` as api.test, or localhost over TLS, and open a pool with these settings beside it.
+
+    With `http1=False` HTTP/2 is spoken, also without TLS.
+    """
     url = "https://localhost" if tls else "http://api.test"
     config = penstock.PoolConfig(**({"tls": client_config()} if tls else {}), **settings)
-    async with FakeNetwork(latency=latency) as network:
+    async with FakeNetwork(latency=latency, capacity=capacity) as network:
         network.listen(
-            url.partition("://")[2], 443 if tls else 80, handler or serve_ok(), tls=server_context() if tls else None
+            url.partition("://")[2],
+            443 if tls else 80,
+            handler or serve_ok(),
+            tls=server_context() if tls is True else tls or None,
         )
         pool = penstock.Pool(config, network=network, upstreams=upstreams, seed=seed)
         async with pool, penstock.Client(pool) as client:

@@ -181,8 +181,8 @@ class HTTP2Connection:
         return HTTP2Exchange(self)
 
     def look(self) -> CloseReason | None:
-        """Why the connection cannot take another exchange; None if it can."""
-        return self.reason
+        """Why the connection cannot take another exchange; None if it can. The pool may not have been told yet."""
+        return self.reason or self.session.going_away
 
     def close(self) -> None:
         """Close at once, without waiting; may be repeated."""

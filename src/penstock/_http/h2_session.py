@@ -99,6 +99,7 @@ class HTTP2Session:
         is_ready: whether the server's SETTINGS have arrived.
         has_answered: whether a response has begun on this connection.
         takes_more: whether a further stream may be opened.
+        going_away: why not, unless the connection broke.
         has_more_room: whether the server may have let us send more content; reset by the owner.
     """
 
@@ -124,6 +125,7 @@ class HTTP2Session:
         self.is_ready = False
         self.has_answered = False
         self.takes_more = True
+        self.going_away: CloseReason | None = None
         self.has_more_room = False
         self._pace = pace
         self._scheme = b"https" if secure else b"http"
@@ -198,6 +200,7 @@ class HTTP2Session:
         """No further stream on this connection."""
         if self.takes_more:
             self.takes_more = False
+            self.going_away = reason
             self.events.append(GoingAway(reason))
 
     # ---- sending -----------------------------------------------------------------------------------------------------
