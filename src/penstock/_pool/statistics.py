@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .._core.connection import State
 from .._core.endpoint import Counters
+from .._core.timers import INF
 
 if TYPE_CHECKING:
     from .._core.connection import ConnectionEntry
@@ -24,6 +25,10 @@ class ConnectionStatistics(NamedTuple):
         exchanges: exchanges carried so far, running ones included.
         age: seconds since it opened; 0 while dialing.
         idle_for: seconds since its last exchange ended; 0 unless idle.
+        protocol: "HTTP/1.1" or "HTTP/2"; empty before it is connected.
+        capacity: exchanges that it may carry at once; over HTTP/2 the server may change it, even to less than `in_use`.
+        resetting: exchanges that were ended by a reset which the server may not have seen yet; each holds its place.
+            Below 0 for a moment if the server was faster than the exchange's holder.
     """
 
     id: int
@@ -32,6 +37,9 @@ class ConnectionStatistics(NamedTuple):
     exchanges: int
     age: float
     idle_for: float
+    protocol: str
+    capacity: int
+    resetting: int
 
 
 class Counts(NamedTuple):
@@ -144,6 +152,9 @@ def _connection(entry: ConnectionEntry, now: float) -> ConnectionStatistics:
         exchanges=entry.exchanges,
         age=max(0.0, now - entry.opened_at),
         idle_for=now - entry.idle_since if entry.state is State.IDLE else 0.0,
+        protocol=entry.handle.http_version if entry.opened_at < INF else "",
+        capacity=entry.capacity,
+        resetting=entry.resetting,
     )
 
 
