@@ -148,17 +148,36 @@ async def test_what_a_server_was_told_of_calm_holds_for_the_whole_route(autojump
         assert None not in paces
 
 
-async def test_a_server_that_agreed_on_http2_and_does_not_speak_it(autojump_clock: MockClock) -> None:
-    async def refuses(peer: ScriptedPeer) -> None:
-        await peer.receive()
-        await peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        await peer.wait_closed()
+async def says_http1(peer: ScriptedPeer) -> None:
+    await peer.receive()
+    await peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    await peer.wait_closed()
 
+
+async def test_a_server_that_agreed_on_http2_and_speaks_http1_is_refused_where_that_is_off(
+    autojump_clock: MockClock,
+) -> None:
     async with FakeNetwork() as network:
-        network.listen("localhost", 443, refuses, tls=alpn_context("h2"))
-        connector = Connector(PoolConfig(tls=client_config()), network)
+        network.listen("localhost", 443, says_http1, tls=alpn_context("h2"))
+        connector = Connector(PoolConfig(tls=client_config(), http1=False), network)
         with pytest.raises(penstock.RemoteProtocolError):
             await connector.connect(connector.route(SECURE, None))
+        assert len(network.peers) == 1
+    assert network.open_connections == 0
+
+
+async def test_and_is_spoken_to_in_http1_from_then_on_where_that_is_allowed(autojump_clock: MockClock) -> None:
+    async with FakeNetwork() as network:
+        network.listen(
+            "localhost", 443, serve_by_alpn({"h2": says_http1, "http/1.1": serve_ok()}), tls=alpn_context(*BOTH)
+        )
+        connector = Connector(PoolConfig(tls=client_config()), network)
+        way = connector.route(SECURE, None)
+        for _ in range(2):
+            connection = await connector.connect(way)
+            assert connection.http_version == "HTTP/1.1"
+            connection.close()
+        assert len(network.peers) == 3
     assert network.open_connections == 0
 
 
