@@ -8,9 +8,16 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from . import cold_start, core_operations, throughput
+from . import cold_start, core_operations, events, http2, throughput, transfers
 
-BENCHMARKS = {"throughput": throughput, "core_operations": core_operations, "cold_start": cold_start}
+BENCHMARKS = {
+    "throughput": throughput,
+    "core_operations": core_operations,
+    "cold_start": cold_start,
+    "http2": http2,
+    "transfers": transfers,
+    "events": events,
+}
 
 
 def main() -> int:

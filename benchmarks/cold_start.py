@@ -92,7 +92,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure, print the table, and return everything as data."""
     cores = choose_cores()
     _compile()
-    with running_nginx(cores.server) as port:
+    with running_nginx(cores.server) as nginx:
+        port = nginx.http1.port
         programs = {
             "import": (IMPORTS_BY_HAND, IMPORTS, IMPORT_LIMIT),
             "first response": (RESPONSE_BY_HAND.format(port=port), RESPONSE.format(port=port), RESPONSE_LIMIT),

@@ -11,10 +11,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
+
+from .server import STREAMS_PER_CONNECTION, Server, write_certificate
 
 BODY = b"x" * 120
 
+#: What a download holds.
+DOWNLOAD_SIZE = 100_000_000
+
+#: The longest upload that is taken.
+UPLOAD_LIMIT = 2_000_000
+
 #: The eight response fields of a small static file, so that every parser has a usual head to read.
+#:
+#: An upload has to be read to its end, kept in memory, and answered with how many bytes came. `mirror` reads it before
+#: the request it mirrors, which goes nowhere, and the answer follows once static files have turned PUT down.
 CONFIG = """\
 daemon off;
 master_process off;
@@ -32,16 +44,40 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{http1};
+        listen 127.0.0.1:{http2_clear} http2;
+        listen 127.0.0.1:{http2_tls} ssl http2;
+        ssl_protocols TLSv1.3;
+        ssl_certificate {directory}/server.pem;
+        ssl_certificate_key {directory}/server.pem;
+        http2_max_concurrent_streams {streams};
+        root {directory}/content;
         location / {{
             add_header Last-Modified "Sat, 21 Nov 2026 01:00:00 GMT";
             add_header ETag '"6544-78"';
             add_header Accept-Ranges bytes;
             return 200 "{body}";
         }}
+        location = /download {{ }}
+        location = /upload {{
+            client_max_body_size {upload};
+            client_body_buffer_size {upload};
+            mirror /mirrored;
+            error_page 405 =200 @received;
+        }}
+        location = /mirrored {{ internal; return 204; }}
+        location @received {{ return 200 "$request_length"; }}
     }}
 }}
 """
+
+
+class Nginx(NamedTuple):
+    """The three ways into one nginx."""
+
+    http1: Server
+    http2_clear: Server
+    http2_tls: Server
 
 
 class ServerMissing(RuntimeError):
@@ -49,25 +85,43 @@ class ServerMissing(RuntimeError):
 
 
 @contextmanager
-def running_nginx(core: int | None) -> Iterator[int]:
-    """Start nginx on a free port of 127.0.0.1, bound to one CPU core, and yield the port."""
+def running_nginx(core: int | None) -> Iterator[Nginx]:
+    """Start nginx on free ports of 127.0.0.1, bound to one CPU core."""
     binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if binary is None:
         raise ServerMissing("nginx is not installed; on Debian: apt-get install nginx-light")
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as directory:
-        port = _free_port()
+        nginx = Nginx(
+            Server(_free_port()), Server(_free_port()), Server(_free_port(), write_certificate(Path(directory)))
+        )
+        _write_content(Path(directory, "content"))
         config = Path(directory, "nginx.conf")
-        config.write_text(CONFIG.format(directory=directory, port=port, body=BODY.decode()))
+        ports = {name: server.port for name, server in nginx._asdict().items()}
+        config.write_text(
+            CONFIG.format(
+                directory=directory,
+                body=BODY.decode(),
+                streams=STREAMS_PER_CONNECTION,
+                upload=UPLOAD_LIMIT,
+                **ports,
+            )
+        )
         errors = Path(directory, "error.log")
         process = subprocess.Popen([binary, "-p", directory, "-e", str(errors), "-c", str(config)])
         try:
             if core is not None:
                 os.sched_setaffinity(process.pid, {core})
-            _wait_until_it_listens(port, process, errors)
-            yield port
+            _wait_until_it_listens(nginx.http1.port, process, errors)
+            yield nginx
         finally:
             process.terminate()
             process.wait()
+
+
+def _write_content(directory: Path) -> None:
+    directory.mkdir()
+    with (directory / "download").open("wb") as file:
+        file.truncate(DOWNLOAD_SIZE)
 
 
 def _free_port() -> int:

@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
+from ..server import Server
+
 LIBRARY = "aiohttp"
 LOOP = "asyncio"
 
 
 @asynccontextmanager
-async def open_fetchers(port: int, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
+async def open_fetchers(server: Server, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
     """Yield `count` times the same fetcher over one session."""
-    url = f"http://127.0.0.1:{port}/"
+    url = f"{server.url}/"
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=count)) as session:
 
         async def fetch() -> bytes:

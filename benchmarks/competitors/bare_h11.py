@@ -8,20 +8,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import h11
 import trio
 
+from ..server import Server
+
 LIBRARY = "h11"
 LOOP = "trio"
 
 
 @asynccontextmanager
-async def open_fetchers(port: int, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
+async def open_fetchers(server: Server, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
     """Yield one fetcher per connection."""
     async with AsyncExitStack() as stack:
         fetchers: list[Callable[[], Awaitable[bytes]]] = []
         for _ in range(count):
             sock = stack.enter_context(trio.socket.socket())
             sock.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
-            await sock.connect(("127.0.0.1", port))
-            fetchers.append(_fetcher(sock, f"127.0.0.1:{port}"))
+            await sock.connect(("127.0.0.1", server.port))
+            fetchers.append(_fetcher(sock, f"127.0.0.1:{server.port}"))
         yield fetchers
 
 

@@ -7,20 +7,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
+from ..server import Server
+
 LIBRARY = "trio"
 LOOP = "trio"
 
 
 @asynccontextmanager
-async def open_fetchers(port: int, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
+async def open_fetchers(server: Server, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
     """Yield one fetcher per connection."""
-    request = (f"GET / HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nuser-agent: bench\r\naccept: */*\r\n\r\n").encode()
+    request = (f"GET / HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\nuser-agent: bench\r\naccept: */*\r\n\r\n").encode()
     async with AsyncExitStack() as stack:
         fetchers: list[Callable[[], Awaitable[bytes]]] = []
         for _ in range(count):
             sock = stack.enter_context(trio.socket.socket())
             sock.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
-            await sock.connect(("127.0.0.1", port))
+            await sock.connect(("127.0.0.1", server.port))
             fetchers.append(_fetcher(sock, request))
         yield fetchers
 

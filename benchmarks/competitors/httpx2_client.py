@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 
 import httpx2
 
+from ..server import Server
+
 LIBRARY = "httpx2"
 LOOP = "trio"
 
 
 @asynccontextmanager
-async def open_fetchers(port: int, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
+async def open_fetchers(server: Server, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
     """Yield `count` times the same fetcher over one client."""
-    url = f"http://127.0.0.1:{port}/"
+    url = f"{server.url}/"
     limits = httpx2.Limits(max_connections=count, max_keepalive_connections=count)
     async with httpx2.AsyncClient(limits=limits, trust_env=False) as client:
 

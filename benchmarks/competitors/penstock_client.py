@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 
 import penstock
 
+from ..server import Server
+
 LIBRARY = "penstock"
 LOOP = "trio"
 
 
 @asynccontextmanager
-async def open_fetchers(port: int, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
+async def open_fetchers(server: Server, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
     """Yield `count` times the same fetcher over one client."""
-    url = f"http://127.0.0.1:{port}/"
+    url = f"{server.url}/"
     config = penstock.PoolConfig(max_connections=count, max_connections_per_host=count)
     async with penstock.Pool(config) as pool, penstock.Client(pool=pool) as client:
 

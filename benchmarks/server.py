@@ -1,0 +1,42 @@
+"""Where a benchmark's clients ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+#: What an HTTP/2 server here allows on one connection; nginx' own default.
+STREAMS_PER_CONNECTION = 128
+
+
+class Server(NamedTuple):
+    """A server on 127.0.0.1.
+
+    Attributes:
+        port: its port.
+        authority: path of the certificate that its own is signed with, None where there is no TLS.
+    """
+
+    port: int
+    authority: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Its origin, without a slash at the end."""
+        return f"{'http' if self.authority is None else 'https'}://127.0.0.1:{self.port}"
+
+
+def connections_for(in_flight: int) -> int:
+    """How many HTTP/2 connections hold that many requests at once."""
+    return -(-in_flight // STREAMS_PER_CONNECTION)
+
+
+def write_certificate(directory: Path) -> str:
+    """Write `server.pem` for 127.0.0.1, with its key, and return the path of the certificate to trust."""
+    import trustme
+
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(directory / "server.pem"))
+    path = str(directory / "authority.pem")
+    authority.cert_pem.write_to_path(path)
+    return path
