@@ -102,8 +102,7 @@ async def test_after_ten_thousand_a_connection_is_as_good_as_new(autojump_clock:
         assert (entry.in_use, entry.resetting, entry.capacity) == (0, 0, 100)
         session = next(s.pool._runner.machine.connections()).handle.session
         assert not session.streams
-        assert not session._reset
-        assert not session._reset_pinged
+        assert not len(session._resets)
         assert server.connections == 1
         assert server.refused == 0
 

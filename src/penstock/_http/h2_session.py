@@ -29,12 +29,11 @@ from h2.settings import SettingCodes, Settings
 
 from .._errors import LocalProtocolError, ProtocolReason
 from .._events import CloseReason
-from .bucket import Bucket
 from .exchange import CapacityChanged, GoingAway, ResetsSeen
 from .h2_fields import CappedEncoder, DiscreetDecoder, request_fields, size_of
+from .h2_floods import Floods
 from .h2_frames import (
     ACK,
-    DEFAULT_WINDOW,
     END_STREAM,
     LARGEST_WINDOW,
     Code,
@@ -49,6 +48,8 @@ from .h2_frames import (
 )
 from .h2_gate import FrameGate, unpadded
 from .h2_pings import Pings
+from .h2_resets import Resets
+from .h2_window import ReceiveWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,11 +70,6 @@ _LAST_STREAM: Final = (1 << 31) - 1
 
 #: Refused streams in a row before the connection is given up.
 _REFUSALS: Final = 2
-
-# Envoy's formula for how many WINDOW_UPDATE frames are of use.
-_UPDATES_AT_FIRST: Final = 5
-_UPDATES_PER_STREAM: Final = 2
-_UPDATES_PER_DATA: Final = 20
 
 _PING_SIZE: Final = 8
 
@@ -130,24 +126,15 @@ class HTTP2Session:
         self._pace = pace
         self._scheme = b"https" if secure else b"http"
         self._gate = FrameGate(config)
-        self._glitches = Bucket(config.glitch_burst, config.glitch_rate, now)
-        self._resets = None if config.reset_burst is None else Bucket(config.reset_burst, config.reset_rate, now)
+        self._floods = Floods(config, now)
+        self._resets = Resets(config, now)
+        self._window = ReceiveWindow(config.stream_window)
         self._limit = UNSAID_STREAMS
         self._refusals = 0
         self._newest = 0
         self._last_allowed = LARGEST_WINDOW
-        self._goaway_code = int(Code.NO_ERROR)
-        # Streams that were reset: not yet followed by a PING, and those whose PING is on its way.
-        self._reset: dict[int, None] = {}
-        self._reset_pinged: dict[int, None] = {}
         self._ping_number = 0
-        self._empty_data = 0
-        self._updates_left = _UPDATES_AT_FIRST
         self._stream_timeouts = 0
-        # What the server may still send on the connection, and what has arrived since it was last told of room.
-        self._window = DEFAULT_WINDOW
-        self._window_target = DEFAULT_WINDOW
-        self._uncredited = 0
         self._handlers: dict[int, Callable[[Frame, float], None]] = {
             Kind.DATA: self._on_data,
             Kind.HEADERS: self._on_headers,
@@ -240,10 +227,8 @@ class HTTP2Session:
         self._collect()
         self._newest = stream
         self.streams[stream] = exchange
-        self._updates_left += _UPDATES_PER_STREAM
-        wanted = (len(self.streams) + 1) * self.config.stream_window
-        if wanted > self._window_target:
-            self._grow_window(wanted)
+        self._floods.stream_opened()
+        self._grow_window((len(self.streams) + 1) * self.config.stream_window)
         if stream + 2 > _LAST_STREAM:
             self._go_away(CloseReason.MAX_REQUESTS)
         return stream
@@ -261,7 +246,7 @@ class HTTP2Session:
         """Send content, at most as much as `room` says."""
         self._h2.send_data(stream, bytes(data), end_stream=end_stream)
         self._collect()
-        self._updates_left += _UPDATES_PER_DATA
+        self._floods.data_sent()
 
     def send_trailers(self, stream: int, fields: HeaderList) -> None:
         """End a request with trailers."""
@@ -275,8 +260,7 @@ class HTTP2Session:
         with suppress(StreamClosedError):
             self._h2.reset_stream(stream, code)
         self._collect()
-        self._reset[stream] = None
-        if self._resets is not None and not self._resets.take(now):
+        if not self._resets.add(stream, now):
             self._go_away(CloseReason.TOO_MANY_RESETS)
         self._ask_for_resets(now)
 
@@ -291,11 +275,10 @@ class HTTP2Session:
         self._h2.ping(self._ping_number.to_bytes(_PING_SIZE, "big"))
         self._collect()
         self.pings.sent(now)
-        self._reset_pinged.update(self._reset)
-        self._reset.clear()
+        self._resets.pinged()
 
     def _ask_for_resets(self, now: float) -> None:
-        if self._reset and self.pings.may_send(now):
+        if self._resets.wants_ping and self.pings.may_send(now):
             self.ask(now)
 
     def look(self, now: float) -> None:
@@ -308,7 +291,7 @@ class HTTP2Session:
     @property
     def next_look(self) -> float:
         """When `look` has something to do, or the connection is dead."""
-        return self.pings.next_look(in_flight=bool(self.streams), wanted=bool(self._reset))
+        return self.pings.next_look(in_flight=bool(self.streams), wanted=self._resets.wants_ping)
 
     def stream_timed_out(self, limit: int, now: float) -> None:
         """A stream waited in vain. So many in a row, and nothing heard meanwhile: nothing more is risked on it."""
@@ -342,7 +325,7 @@ class HTTP2Session:
             handler = self._handlers.get(frame.kind)
             if handler is None:
                 # PRIORITY (RFC 9113 §5.3.2) and kinds that we do not know (§5.5).
-                self._glitch(now)
+                self._floods.glitch(now)
                 continue
             try:
                 handler(frame, now)
@@ -361,13 +344,6 @@ class HTTP2Session:
         except Exception as error:
             # Whatever a server makes h2 stumble over costs that server's connection, and not the pool.
             raise ConnectionFault(Code.INTERNAL_ERROR, ProtocolReason.FRAMING, f"h2 failed: {error!r}") from error
-
-    def _glitch(self, now: float) -> None:
-        """A frame without use: a few are common, a flood is an attack (RFC 9113 §10.5)."""
-        if not self._glitches.take(now):
-            raise ConnectionFault(
-                Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, "a flood of frames without use (glitch_burst)"
-            )
 
     def _end_badly(self, frame: Frame, fault: StreamFault, now: float) -> None:
         stream = frame.stream
@@ -389,8 +365,8 @@ class HTTP2Session:
                     ProtocolReason.FRAMING,
                     f"a {kind.name} frame on stream {stream}, which was not opened",
                 )
-            if stream not in self._reset and stream not in self._reset_pinged:
-                self._glitch(now)
+            if stream not in self._resets:
+                self._floods.glitch(now)
         return exchange
 
     def _on_headers(self, frame: Frame, now: float) -> None:
@@ -416,12 +392,7 @@ class HTTP2Session:
 
     def _on_data(self, frame: Frame, now: float) -> None:
         size = len(frame.payload)
-        self._window -= size
-        self._uncredited += size
-        if self._window < 0:
-            raise ConnectionFault(
-                Code.FLOW_CONTROL_ERROR, ProtocolReason.FRAMING, "more data than the connection's window allows"
-            )
+        self._window.arrived(size)
         exchange = self._find(frame.stream, Kind.DATA, now)
         ends = bool(frame.flags & END_STREAM)
         if exchange is None:
@@ -434,14 +405,7 @@ class HTTP2Session:
                 Code.FLOW_CONTROL_ERROR, ProtocolReason.FRAMING, "more data than the stream's window allows"
             )
         data = unpadded(frame)
-        if data or ends:
-            self._empty_data = 0
-        else:
-            self._empty_data += 1
-            if self._empty_data > self.config.max_empty_data:
-                raise ConnectionFault(
-                    Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, "a flood of empty DATA frames (max_empty_data)"
-                )
+        self._floods.data(is_empty=not data and not ends)
         if ends:
             self._tell_h2(Frame(Kind.DATA, END_STREAM, frame.stream, b""))
         exchange.on_data(data, padding=size - len(data), ends=ends)
@@ -459,13 +423,8 @@ class HTTP2Session:
 
     def _stream_ended_late(self, stream: int) -> None:
         """The server has ended a stream that we reset: its place is free."""
-        if stream in self._reset:
-            del self._reset[stream]
-        elif stream in self._reset_pinged:
-            del self._reset_pinged[stream]
-        else:
-            return
-        self.events.append(ResetsSeen(1))
+        if self._resets.ended(stream):
+            self.events.append(ResetsSeen(1))
 
     def _on_reset(self, frame: Frame, now: float) -> None:
         exchange = self._find(frame.stream, Kind.RST_STREAM, now)
@@ -487,7 +446,7 @@ class HTTP2Session:
 
     def _on_settings(self, frame: Frame, now: float) -> None:
         if self.is_ready:
-            self._glitch(now)
+            self._floods.glitch(now)
         self._tell_h2(frame)
         self.replies += self._collect()
         if frame.flags & ACK:
@@ -502,31 +461,30 @@ class HTTP2Session:
 
     def _on_ping(self, frame: Frame, now: float) -> None:
         if not frame.flags & ACK:
-            self._glitch(now)
+            self._floods.glitch(now)
             answer = build(Kind.PING, ACK, 0, frame.payload)
             self._put(answer)
             self.replies += len(answer)
             return
         if not self.pings.waits or frame.payload != self._ping_number.to_bytes(_PING_SIZE, "big"):
-            self._glitch(now)
+            self._floods.glitch(now)
             return
         self.pings.answered()
-        if self._reset_pinged:
-            self.events.append(ResetsSeen(len(self._reset_pinged)))
-            self._reset_pinged.clear()
+        seen = self._resets.answered()
+        if seen:
+            self.events.append(ResetsSeen(seen))
         self._ask_for_resets(now)
 
     def _on_goaway(self, frame: Frame, now: float) -> None:
         last = int.from_bytes(frame.payload[:4], "big") & LARGEST_WINDOW
         code = int.from_bytes(frame.payload[4:8], "big")
         if not self.takes_more:
-            self._glitch(now)
+            self._floods.glitch(now)
         if code == Code.ENHANCE_YOUR_CALM:
             self._pace.slow_down()
         self._go_away(CloseReason.HTTP1_REQUIRED if code == Code.HTTP_1_1_REQUIRED else CloseReason.GOAWAY)
         # A later GOAWAY may name an earlier stream, never a later one (RFC 9113 §6.8).
         self._last_allowed = min(self._last_allowed, last)
-        self._goaway_code = code
         said = frame.payload[8:]
         for stream in [stream for stream in self.streams if stream > self._last_allowed]:
             exchange = self.streams.pop(stream)
@@ -535,9 +493,7 @@ class HTTP2Session:
             exchange.on_goaway(code, said, refused=not means_it)
 
     def _on_window_update(self, frame: Frame, now: float) -> None:
-        self._updates_left -= 1
-        if self._updates_left < 0:
-            self._glitch(now)
+        self._floods.window_update(now)
         exchange = None
         if frame.stream:
             exchange = self._find(frame.stream, Kind.WINDOW_UPDATE, now)
@@ -554,16 +510,12 @@ class HTTP2Session:
 
     # ---- the window we receive by ------------------------------------------------------------------------------------
 
-    def _grow_window(self, target: int) -> None:
-        target = min(target, LARGEST_WINDOW)
-        growth = target - self._window_target
-        if growth > 0:
-            self._window_target = target
-            self._window += growth
+    def _grow_window(self, size: int) -> None:
+        growth = self._window.grow(size)
+        if growth:
             self._put(window_update(0, growth))
 
     def _credit_connection(self) -> None:
-        if self._uncredited >= min(self._window_target // 2, self.config.stream_window):
-            self._put(window_update(0, self._uncredited))
-            self._window += self._uncredited
-            self._uncredited = 0
+        credit = self._window.credit()
+        if credit:
+            self._put(window_update(0, credit))
