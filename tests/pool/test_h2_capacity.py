@@ -180,16 +180,15 @@ async def test_both_protocols_of_one_origin_stand_side_by_side_in_the_statistics
     """A server whose nodes were not all updated."""
     handler = serve_by_alpn({"h2": H2Server(answer(delay=1), max_concurrent_streams=2), "http/1.1": serve_ok()})
     secure = alpn_context("h2", "http/1.1")
-    async with scene(handler, tls=secure, max_connections_per_host=2) as s:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask, s, 2)
-            await trio.sleep(0.5)
-            s.network.listen("localhost", 443, handler, tls=alpn_context("http/1.1"))
-            await ask(s, 3)
-            connections = s.only_endpoint.connections
-            assert [entry.protocol for entry in connections] == ["HTTP/2", "HTTP/1.1"]
-            assert [entry.capacity for entry in connections] == [2, 1]
-            assert [entry.in_use for entry in connections] == [2, 0]
+    async with scene(handler, tls=secure, max_connections_per_host=2) as s, trio.open_nursery() as nursery:
+        nursery.start_soon(ask, s, 2)
+        await trio.sleep(0.5)
+        s.network.listen("localhost", 443, handler, tls=alpn_context("http/1.1"))
+        await ask(s, 3)
+        connections = s.only_endpoint.connections
+        assert [entry.protocol for entry in connections] == ["HTTP/2", "HTTP/1.1"]
+        assert [entry.capacity for entry in connections] == [2, 1]
+        assert [entry.in_use for entry in connections] == [2, 0]
 
 
 async def test_a_dial_has_no_protocol_yet(autojump_clock: MockClock) -> None:
