@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from penstock._core.retry import IDEMPOTENT, MAX_ATTEMPTS, Replay, may_replay
+from penstock._core.retry import IDEMPOTENT, MAX_ATTEMPTS, MAX_ATTEMPTS_REFUSED, Replay, may_replay
 
 
 def judge(**facts: Any) -> Replay:
     """The verdict on a GET that a reused connection lost after it was sent, first try, unless the facts differ."""
-    usual = {
+    usual: dict[str, Any] = {
         "reused": True,
         "request_sent": "fully",
         "answer_begun": False,
@@ -60,5 +60,38 @@ def test_one_replay_is_all_there_is() -> None:
     assert judge(attempt=MAX_ATTEMPTS, request_sent="no") is Replay.ATTEMPTS_USED
 
 
-def test_two_verdicts_allow_a_replay() -> None:
-    assert {verdict for verdict in Replay if verdict.is_allowed} == {Replay.NOTHING_WRITTEN, Replay.IDEMPOTENT}
+@pytest.mark.parametrize("sent", ["no", "partly", "fully"])
+@pytest.mark.parametrize("reused", [True, False])
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"PATCH"])
+def test_what_the_server_refused_is_sent_again_whatever_it_is(method: bytes, sent: str, reused: bool) -> None:
+    assert judge(refused=True, method=method, request_sent=sent, reused=reused) is Replay.REFUSED
+
+
+def test_a_refusal_counts_although_an_interim_answer_had_begun() -> None:
+    assert judge(refused=True, answer_begun=True) is Replay.REFUSED
+
+
+@pytest.mark.parametrize("reused", [True, False])
+def test_a_refused_request_whose_body_is_gone_is_not_sent_again(reused: bool) -> None:
+    assert judge(refused=True, replayable_body=False, reused=reused) is Replay.BODY_CONSUMED
+
+
+def test_a_refused_request_is_sent_again_twice_and_no_more() -> None:
+    verdicts = [judge(refused=True, attempt=attempt) for attempt in range(1, MAX_ATTEMPTS_REFUSED + 2)]
+
+    assert verdicts == [Replay.REFUSED, Replay.REFUSED, Replay.ATTEMPTS_USED, Replay.ATTEMPTS_USED]
+
+
+def test_a_fresh_connection_that_does_nothing_but_refuse_means_it() -> None:
+    assert judge(refused=True, attempt=2, reused=False) is Replay.NOT_STALE
+
+
+def test_a_replay_that_was_not_refused_has_the_usual_number_of_tries() -> None:
+    assert judge(attempt=2) is Replay.ATTEMPTS_USED
+    assert judge(refused=True, attempt=2) is Replay.REFUSED
+
+
+def test_three_verdicts_allow_a_replay() -> None:
+    allowed = {verdict for verdict in Replay if verdict.is_allowed}
+
+    assert allowed == {Replay.NOTHING_WRITTEN, Replay.REFUSED, Replay.IDEMPOTENT}
