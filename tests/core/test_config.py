@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from penstock._config import PoolConfig, Timeouts, Upstream
+from penstock._http2_config import HTTP2Config
 from penstock._tls_config import TLSConfig
 from penstock._types import Origin
 
@@ -48,9 +49,9 @@ SECONDS: dict[str, tuple[bool, bool]] = {
     "happy_eyeballs_delay": (False, False),
 }
 
-SWITCHES = {"keep_alive", "tcp_nodelay", "tcp_keepalive"}
-NOT_THERE_YET = {"http1": True, "http2": False, "retry": None, "proxy": None}
-OTHERS = {"reuse", "local_address", "tls"}
+SWITCHES = {"keep_alive", "tcp_nodelay", "tcp_keepalive", "http1", "http2"}
+NOT_THERE_YET = {"retry": None, "proxy": None}
+OTHERS = {"reuse", "local_address", "http2_config", "tls"}
 
 
 def message(kind: type[Exception], settings: Mapping[str, Any]) -> str:
@@ -69,6 +70,8 @@ def test_the_defaults_are_valid() -> None:
     assert config.max_connections == 100
     assert config.max_connections_per_host == 25
     assert config.reuse == "lifo"
+    assert (config.http1, config.http2) == (True, True)
+    assert config.http2_config == HTTP2Config()
     assert config.tls == TLSConfig()
 
 
@@ -149,6 +152,7 @@ def test_the_orders_of_reuse_are_named() -> None:
 
 
 def test_the_rest_is_checked_by_type() -> None:
+    assert message(TypeError, {"http2_config": {}}) == "http2_config must be a HTTP2Config, not {}"
     assert message(TypeError, {"tls": {"trust": "system"}}) == "tls must be a TLSConfig, not {'trust': 'system'}"
     assert "local_address" in message(TypeError, {"local_address": 7})
 
@@ -180,6 +184,10 @@ def test_the_longest_backoff_may_not_be_shorter_than_the_first() -> None:
     text = message(ValueError, {"dial_backoff": 2.0, "dial_backoff_max": 1.0})
 
     assert text == "dial_backoff_max must be at least dial_backoff (2.0), not 1.0"
+
+
+def test_one_protocol_at_least_is_spoken() -> None:
+    assert message(ValueError, {"http1": False, "http2": False}) == "http1 and http2 must not both be False"
 
 
 def test_a_configuration_does_not_change() -> None:
@@ -282,10 +290,11 @@ def test_switches_have_several_spellings(text: str) -> None:
         ("READ_TIMEOUT", "-1", ": read_timeout must be more than 0 and finite (None for no limit), not -1.0"),
         ("KEEP_ALIVE", "maybe", " must be true or false, not 'maybe'"),
         ("REUSE", "fifo", ": reuse must be one of 'lifo', 'round_robin', 'least_loaded', not 'fifo'"),
-        ("HTTP2", "true", ": http2: HTTP/2 is not available yet; the only value is False, not True"),
+        ("HTTP2", "maybe", " must be true or false, not 'maybe'"),
         ("PROXY", "http://p", ": proxy: a proxy is not available yet; the only value is None, not 'http://p'"),
         ("MAX_CONECTIONS", "5", ": there is no such setting"),
         ("TLS", "1", ": there is no such setting"),
+        ("HTTP2_CONFIG", "1", ": there is no such setting"),
         ("MIN_IDLE", "-1", ": min_idle must be at least 0, not -1"),
         ("MIN_IDLE", "26", ": min_idle must be at most max_connections_per_host (25), not 26"),
         ("DIAL_BACKOFF", "31", ": dial_backoff_max must be at least dial_backoff (31.0), not 30.0"),
