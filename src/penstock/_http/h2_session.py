@@ -341,6 +341,9 @@ class HTTP2Session:
         except H2Error as error:
             code = int(getattr(error, "error_code", Code.PROTOCOL_ERROR))
             raise ConnectionFault(code, ProtocolReason.FRAMING, str(error) or code_name(code)) from error
+        except ConnectionFault:
+            # The decoder's own.
+            raise
         except Exception as error:
             # Whatever a server makes h2 stumble over costs that server's connection, and not the pool.
             raise ConnectionFault(Code.INTERNAL_ERROR, ProtocolReason.FRAMING, f"h2 failed: {error!r}") from error
