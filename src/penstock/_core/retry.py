@@ -14,8 +14,8 @@ at which a request leaves; nobody did anything wrong, and the request deserves a
 and never when the body cannot be produced again, never twice, never after a timeout: there somebody did something.
 
 A request is refused when the server proved that it did not process it: over HTTP/2 by a GOAWAY that names an earlier
-stream, or by REFUSED_STREAM (RFC 9113 §8.7). Then any method is sent again, twice at most; but not a second time where a
-fresh connection did nothing but refuse: that server means it.
+stream, or by REFUSED_STREAM (RFC 9113 §8.7). Then any method is sent again, twice at most; but not a second time where
+a fresh connection did nothing but refuse: that server means it.
 """
 
 from __future__ import annotations

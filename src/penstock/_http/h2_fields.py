@@ -64,7 +64,9 @@ class CappedEncoder(Encoder):
         size = min(value, self._limit)
         self.header_table.maxsize = size
         if self.header_table.resized:
-            self.table_size_changes.append(size)
+            # The next block tells the smallest size in between, and the last (RFC 7541 §4.2).
+            smallest = min([size, *self.table_size_changes])
+            self.table_size_changes = [size] if smallest == size else [smallest, size]
 
 
 class DiscreetDecoder(Decoder):

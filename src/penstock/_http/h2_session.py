@@ -19,6 +19,7 @@ are answered in order. Many resets share one PING.
 from __future__ import annotations
 
 from contextlib import suppress
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from h2.config import H2Configuration
@@ -72,6 +73,13 @@ _LAST_STREAM: Final = (1 << 31) - 1
 _REFUSALS: Final = 2
 
 _PING_SIZE: Final = 8
+_SETTING: Final = Struct(">HL")
+_KNOWN_SETTINGS: Final = frozenset(map(int, SettingCodes))
+
+
+class _Engine(H2Connection):
+    # Frames on streams that have ended never reach it, so it need not remember how they ended.
+    MAX_CLOSED_STREAMS = 0
 
 
 class HTTP2Session:
@@ -148,7 +156,7 @@ class HTTP2Session:
         self._h2 = self._open()
 
     def _open(self) -> H2Connection:
-        h2 = H2Connection(
+        h2 = _Engine(
             H2Configuration(
                 client_side=True,
                 header_encoding=None,
@@ -320,8 +328,8 @@ class HTTP2Session:
             ConnectionFault: the connection cannot go on. What was whole before has been delivered.
         """
         self.pings.heard(now)
-        self._stream_timeouts = 0
         for frame in self._gate.feed(data):
+            self._stream_timeouts = 0
             handler = self._handlers.get(frame.kind)
             if handler is None:
                 # PRIORITY (RFC 9113 §5.3.2) and kinds that we do not know (§5.5).
@@ -351,7 +359,11 @@ class HTTP2Session:
     def _end_badly(self, frame: Frame, fault: StreamFault, now: float) -> None:
         stream = frame.stream
         exchange = self.streams[stream]
-        ended = frame.kind in (Kind.HEADERS, Kind.DATA) and frame.flags & END_STREAM and not exchange.is_sending
+        ended = (
+            (frame.kind == Kind.HEADERS or (frame.kind == Kind.DATA and exchange.has_head))
+            and frame.flags & END_STREAM
+            and not exchange.is_sending
+        )
         if ended:
             del self.streams[stream]
         else:
@@ -368,7 +380,7 @@ class HTTP2Session:
                     ProtocolReason.FRAMING,
                     f"a {kind.name} frame on stream {stream}, which was not opened",
                 )
-            if stream not in self._resets:
+            if kind is not Kind.DATA or stream not in self._resets:
                 self._floods.glitch(now)
         return exchange
 
@@ -397,7 +409,9 @@ class HTTP2Session:
         size = len(frame.payload)
         self._window.arrived(size)
         exchange = self._find(frame.stream, Kind.DATA, now)
+        data = unpadded(frame)
         ends = bool(frame.flags & END_STREAM)
+        self._floods.data(is_empty=not data and not ends)
         if exchange is None:
             if ends:
                 self._stream_ended_late(frame.stream)
@@ -407,8 +421,8 @@ class HTTP2Session:
             raise ConnectionFault(
                 Code.FLOW_CONTROL_ERROR, ProtocolReason.FRAMING, "more data than the stream's window allows"
             )
-        data = unpadded(frame)
-        self._floods.data(is_empty=not data and not ends)
+        if not exchange.has_head:
+            raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "content without a head")
         if ends:
             self._tell_h2(Frame(Kind.DATA, END_STREAM, frame.stream, b""))
         exchange.on_data(data, padding=size - len(data), ends=ends)
@@ -450,7 +464,7 @@ class HTTP2Session:
     def _on_settings(self, frame: Frame, now: float) -> None:
         if self.is_ready:
             self._floods.glitch(now)
-        self._tell_h2(frame)
+        self._tell_h2(frame._replace(payload=_without_unknown(frame.payload)))
         self.replies += self._collect()
         if frame.flags & ACK:
             return
@@ -522,3 +536,8 @@ class HTTP2Session:
         credit = self._window.credit()
         if credit:
             self._put(window_update(0, credit))
+
+
+def _without_unknown(settings: bytes) -> bytes:
+    """The entries of a SETTINGS frame that have a meaning (RFC 9113 §6.5.2); h2 would keep the others for good."""
+    return b"".join(_SETTING.pack(*entry) for entry in _SETTING.iter_unpack(settings) if entry[0] in _KNOWN_SETTINGS)

@@ -13,7 +13,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -31,7 +30,7 @@ from .._events import CloseReason
 from .exchange import Outcome, ResponseHead
 from .h1_parser import MAX_INFORMATIONAL
 from .h2_fields import check_fields, check_response, content_length
-from .h2_frames import Code, StreamFault, code_name
+from .h2_frames import MAX_FRAME_SIZE, Code, StreamFault, code_name
 
 if TYPE_CHECKING:
     from .._errors import RequestSent, TransportError
@@ -43,6 +42,9 @@ if TYPE_CHECKING:
 
 #: Pieces taken without waiting before other tasks get a turn.
 _TURNS: Final = 16
+
+#: Bytes of a piece below which it is joined to the one before it.
+_SMALL: Final = 1024
 
 _PEERS_FAULT: Final = frozenset({CloseReason.IO_ERROR, CloseReason.PROTOCOL_ERROR, CloseReason.TIMED_OUT})
 _NO_CONTENT: Final = (204, 304)
@@ -99,7 +101,7 @@ class HTTP2Exchange:
         self._informational = 0
         # What the response has still to bring; None if it did not say.
         self._content_left: int | None = None
-        self._pieces: deque[bytes] = deque()
+        self._pieces: list[bytes | bytearray] = []
         self._ended = False
         self._outcome_at_end = Outcome(None)
         self._error: TransportError | None = None
@@ -159,7 +161,7 @@ class HTTP2Exchange:
         except BaseException as error:
             self._fail(error)
             if self.upload is not None:
-                await self._stop_upload(self.upload)
+                await self._stop_upload(self.upload)  # noqa: ASYNC102 - it is shielded, and ends what it waits for
             raise
 
     def _open(self, request: WireRequest) -> None:
@@ -239,7 +241,7 @@ class HTTP2Exchange:
         """The next piece of the body without waiting; see `Exchange.try_receive`."""
         pieces = self._pieces
         if pieces:
-            piece = pieces.popleft() if len(pieces) == 1 else b"".join(pieces)
+            piece = bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
             pieces.clear()
             if self._ended:
                 self.outcome = self.outcome or self._outcome_at_end
@@ -350,10 +352,8 @@ class HTTP2Exchange:
         """Content arrived.
 
         Raises:
-            StreamFault: there is no head yet, or the content has not the announced length.
+            StreamFault: the content has not the announced length.
         """
-        if not self.has_head:
-            raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "content without a head")
         if self._content_left is not None:
             self._content_left -= len(data)
             if self._content_left < 0:
@@ -363,8 +363,19 @@ class HTTP2Exchange:
         elif padding:
             self._credit(padding)
         if data:
-            self._pieces.append(data)
+            self._keep(data)
             self._wake()
+
+    def _keep(self, data: bytes) -> None:
+        """Keep a piece until it is taken; small ones together, because each would cost far more than it holds."""
+        pieces = self._pieces
+        if not pieces or len(data) >= _SMALL or len(pieces[-1]) >= MAX_FRAME_SIZE:
+            pieces.append(data)
+            return
+        last = pieces[-1]
+        if not isinstance(last, bytearray):
+            last = pieces[-1] = bytearray(last)
+        last += data
 
     def _check_complete(self) -> None:
         if self._content_left:

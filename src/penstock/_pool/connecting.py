@@ -108,10 +108,13 @@ class Connector:
             return HTTP1Connection(
                 stream, max_head_size=self._config.max_head_size, max_head_fields=self._config.max_head_fields
             )
-        except BaseException as error:
+        except RemoteProtocolError as error:
             stream.close()
-            if not _spoke_http1(error) or not route.require_http1():
+            if error.reason is not ProtocolReason.VERSION or not route.require_http1():
                 raise
+        except BaseException:
+            stream.close()
+            raise
         # A server that agrees on HTTP/2 and then answers in HTTP/1.1 is not asked for HTTP/2 again.
         return await self.connect(route)
 
@@ -131,10 +134,6 @@ class Connector:
             pace=route.pace,
             unhealthy_threshold=config.unhealthy_threshold,
         )
-
-
-def _spoke_http1(error: BaseException) -> bool:
-    return isinstance(error, RemoteProtocolError) and error.reason is ProtocolReason.VERSION
 
 
 def _protocols(config: PoolConfig, *, secure: bool) -> tuple[str, ...]:
