@@ -1,4 +1,4 @@
-"""GOAWAY: what the server still finishes is delivered, what it never processed is sent again, and nothing is done twice.
+"""GOAWAY: what the server still finishes is delivered, what it did not process is sent again, and nothing is done twice.
 
 The grid plays every position × last stream × code × number of streams × method on virtual time. The server counts which
 requests it processed, and where.
@@ -172,7 +172,7 @@ async def test_a_server_that_says_goodbye_in_two_steps_loses_nothing(autojump_cl
 
         async def leave_again_and_again() -> None:
             while True:
-                await trio.sleep(0.3)
+                await trio.sleep(0.333)
                 peers = [peer for peer in server.peers if not peer.is_over]
                 for peer in peers:
                     peer.announce_goaway()
@@ -191,7 +191,7 @@ async def test_a_server_that_says_goodbye_at_once_loses_nothing(last: str, autoj
 
         async def leave_again_and_again() -> None:
             while True:
-                await trio.sleep(0.3)
+                await trio.sleep(0.333)
                 for peer in [peer for peer in server.peers if not peer.is_over]:
                     streams = sorted(peer.open)
                     middle = streams[len(streams) // 2] if streams else None
