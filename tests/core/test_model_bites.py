@@ -12,12 +12,15 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from penstock import _events as events
 from penstock._core import duties as duties_module
+from penstock._core import planning as planning_module
 from penstock._core.actions import Deliver
 from penstock._core.connection import ConnectionEntry, State
+from penstock._core.covering import Covering
 from penstock._core.duties import Duties
 from penstock._core.endpoint import Endpoint
 from penstock._core.health import Health
 from penstock._core.machine import PoolMachine
+from penstock._core.selection import Packed
 from penstock._core.waiters import Waiter, WaiterState, WaitQueue
 from penstock._events import CloseReason
 from tests.support.pool_model import PoolModel
@@ -75,8 +78,8 @@ def a_failed_dial_keeps_its_slot(patch: Patch) -> None:
 @bug
 def the_idle_limit_counts_all_connections(patch: Patch) -> None:
     def wrap(settle: Any) -> Any:
-        def settle_and_cut(self: Any, now: float, entry: ConnectionEntry, idle_hint: float | None) -> None:
-            settle(self, now, entry, idle_hint)
+        def settle_and_cut(self: Any, now: float, entry: ConnectionEntry) -> None:
+            settle(self, now, entry)
             limit = self.config.max_idle_connections
             while limit is not None and self.idle and self.total - self.closing > limit:
                 self._close(now, next(iter(self.idle)), CloseReason.SURPLUS)
@@ -161,7 +164,7 @@ def a_refused_waiter_goes_to_the_end_of_the_line(patch: Patch) -> None:
 def a_refused_waiter_is_forgotten(patch: Patch) -> None:
     def wrap(enqueue: Any) -> Any:
         def enqueue_once(self: Any, now: float, waiter: Waiter, *, again: bool) -> None:
-            if waiter.queued_at == duties_module.INF:
+            if waiter.queued_at == planning_module.INF:
                 enqueue(self, now, waiter, again=again)
 
         return enqueue_once
@@ -192,48 +195,104 @@ def a_cancelled_waiter_stays_in_the_queue(patch: Patch) -> None:
 
 @bug
 def a_cancelled_waiter_takes_its_dial_with_it(patch: Patch) -> None:
-    def released(self: Any, waiter: Waiter) -> None:
-        self.waiting -= 1
-        self._timers.cancel(waiter)
-        if waiter.dial is not None:
-            dial, waiter.dial = waiter.dial, None
-            dial.waiter = None
+    def drop(self: Any, waiter: Waiter) -> None:
+        dial, waiter.dial = waiter.dial, None
+        if dial is None:
+            del self.uncovered[waiter]
+        else:
+            del dial.covered[waiter]
 
-    patch.setattr(Duties, "_released_from_queue", released)
+    patch.setattr(Covering, "drop", drop)
 
 
 @bug
 def a_waiter_whose_dial_ended_is_thought_to_have_one(patch: Patch) -> None:
-    def end_dial(self: Any, dial: ConnectionEntry) -> Waiter | None:
-        waiter, dial.waiter = dial.waiter, None
-        if waiter is None:
-            del self.spare[dial]
-        else:
-            waiter.dial = None
-        return waiter
+    def end(self: Any, dial: ConnectionEntry) -> list[Waiter]:
+        self.spare.pop(dial, None)
+        return list(dial.covered)
 
-    patch.setattr(WaitQueue, "end_dial", end_dial)
+    patch.setattr(Covering, "end", end)
 
 
 @bug
 def a_dial_that_runs_for_nobody_is_passed_over(patch: Patch) -> None:
-    def find_dial(self: Any, waiter: Waiter) -> None:
-        waiter.dial = None
+    def add(self: Any, waiter: Waiter, *, first: bool) -> None:
         self.uncovered[waiter] = None
+        self.uncovered.move_to_end(waiter, last=not first)
 
-    patch.setattr(WaitQueue, "_find_dial", find_dial)
+    patch.setattr(Covering, "add", add)
 
 
 @bug
 def a_failed_dial_fails_the_head_of_the_queue(patch: Patch) -> None:
     def wrap(end_dial: Any) -> Any:
-        def end_for_the_first(self: Any, entry: ConnectionEntry) -> Waiter | None:
-            waiter = end_dial(self, entry)
-            return None if waiter is None else next(iter(entry.endpoint.upstream.queue))
+        def end_for_the_first(self: Any, entry: ConnectionEntry) -> list[Waiter]:
+            waiters = end_dial(self, entry)
+            return [next(iter(entry.endpoint.upstream.queue))] if waiters else []
 
         return end_for_the_first
 
     replace(patch, Duties, "_end_dial", wrap)
+
+
+@bug
+def a_cold_burst_dials_for_each(patch: Patch) -> None:
+    def wrap(make: Any) -> Any:
+        def make_expecting_one(self: Any, *rest: Any, **how: Any) -> None:
+            make(self, *rest, **how)
+            self.expected = 1
+
+        return make_expecting_one
+
+    replace(patch, Endpoint, "__init__", wrap)
+
+
+@bug
+def a_dial_covers_everybody_though_the_server_speaks_http_1(patch: Patch) -> None:
+    patch.setattr(Duties, "_expect", nothing)
+
+
+@bug
+def dials_that_run_go_by_what_was_expected_when_they_began(patch: Patch) -> None:
+    patch.setattr(Covering, "expect", nothing)
+
+
+@bug
+def who_joined_a_shared_dial_late_fails_with_it(patch: Patch) -> None:
+    def wrap(begin: Any) -> Any:
+        def begin_for_all(self: Any, dial: ConnectionEntry) -> None:
+            begin(self, dial)
+            dial.began = 1 << 30
+
+        return begin_for_all
+
+    replace(patch, Covering, "begin", wrap)
+
+
+@bug
+def those_who_allow_more_time_fail_by_the_shorter_limit(patch: Patch) -> None:
+    def wrap(dial_failed: Any) -> Any:
+        def fail_all(self: Any, *rest: Any, allowed: float | None = None, **how: Any) -> None:
+            dial_failed(self, *rest, **how)
+
+        return fail_all
+
+    replace(patch, PoolMachine, "dial_failed", wrap)
+
+
+@bug
+def a_server_that_allows_nothing_is_dialled_again(patch: Patch) -> None:
+    patch.setattr(Duties, "_hindrance", lambda self, now, endpoint: self._limit(now, endpoint))
+
+
+@bug
+def a_server_that_allows_nothing_is_waited_for_without_end(patch: Patch) -> None:
+    def wrap(schedule: Any) -> Any:
+        return lambda self, subject, at: (
+            None if at == getattr(subject, "barred_until", 0) else schedule(self, subject, at)
+        )
+
+    replace(patch, Duties, "_schedule", wrap)
 
 
 @bug
@@ -278,7 +337,114 @@ def an_old_generation_is_as_good_as_a_new_one(patch: Patch) -> None:
 
 @bug
 def one_exchange_more_than_there_is_room_for(patch: Patch) -> None:
-    patch.setattr(Duties, "_has_room", lambda self, entry: entry.in_use <= entry.capacity)
+    def wrap(has_room: Any) -> Any:
+        def has_more_room(self: Any, entry: ConnectionEntry) -> bool:
+            entry.capacity += 1
+            try:
+                return bool(has_room(self, entry))
+            finally:
+                entry.capacity -= 1
+
+        return has_more_room
+
+    replace(patch, Duties, "_has_room", wrap)
+
+
+@bug
+def resets_that_the_server_may_not_have_seen_are_forgotten(patch: Patch) -> None:
+    def wrap(has_room: Any) -> Any:
+        def has_room_or_resets(self: Any, entry: ConnectionEntry) -> bool:
+            resetting, entry.resetting = entry.resetting, 0
+            try:
+                return bool(has_room(self, entry))
+            finally:
+                entry.resetting = resetting
+
+        return has_room_or_resets
+
+    replace(patch, Duties, "_has_room", wrap)
+
+
+@bug
+def resets_are_seen_and_nobody_is_served(patch: Patch) -> None:
+    def resets_seen(self: Any, now: float, entry: ConnectionEntry, resets: int) -> None:
+        entry.resetting -= resets
+
+    patch.setattr(PoolMachine, "resets_seen", resets_seen)
+
+
+@bug
+def a_capacity_is_never_less_than_what_is_in_flight(patch: Patch) -> None:
+    def wrap(set_capacity: Any) -> Any:
+        def set_at_least(self: Any, now: float, entry: ConnectionEntry, capacity: int) -> None:
+            set_capacity(self, now, entry, max(capacity, entry.in_use))
+
+        return set_at_least
+
+    replace(patch, Duties, "_set_capacity", wrap)
+
+
+@bug
+def a_capacity_changes_and_the_lists_do_not(patch: Patch) -> None:
+    def capacity_changed(self: Any, now: float, entry: ConnectionEntry, capacity: int) -> None:
+        if entry.is_open:
+            self._set_capacity(now, entry, capacity)
+
+    patch.setattr(PoolMachine, "capacity_changed", capacity_changed)
+
+
+@bug
+def a_connection_that_goes_away_is_still_taken(patch: Patch) -> None:
+    def wrap(retire: Any) -> Any:
+        def retire_idle(self: Any, now: float, entry: ConnectionEntry, reason: CloseReason) -> None:
+            if reason is not CloseReason.GOAWAY or not entry.in_use:
+                retire(self, now, entry, reason)
+
+        return retire_idle
+
+    replace(patch, Duties, "_retire", wrap)
+
+
+@bug
+def a_broken_connection_waits_for_its_exchanges(patch: Patch) -> None:
+    def broken(self: Any, now: float, entry: ConnectionEntry, reason: CloseReason) -> None:
+        if entry.is_open:
+            self._retire(now, entry, reason)
+
+    patch.setattr(PoolMachine, "broken", broken)
+
+
+@bug
+def a_connection_that_breaks_under_many_is_many_failures(patch: Patch) -> None:
+    def wrap(judge: Any) -> Any:
+        def judge_each(self: Any, now: float, entry: ConnectionEntry, succeeded: bool | None) -> None:
+            judge(self, now, entry, succeeded)
+            entry.failed = False
+
+        return judge_each
+
+    replace(patch, PoolMachine, "_judge", wrap)
+
+
+@bug
+def the_newest_connection_is_filled_first(patch: Patch) -> None:
+    patch.setattr(Packed, "key", lambda self, entry: (0, 0, -entry.id))
+
+
+@bug
+def a_connection_in_use_never_yields(patch: Patch) -> None:
+    def wrap(must_yield: Any) -> Any:
+        return lambda self, now, entry: not entry.in_use and must_yield(self, now, entry)
+
+    replace(patch, Duties, "_must_yield", wrap)
+
+
+@bug
+def a_busy_connection_lives_for_ever(patch: Patch) -> None:
+    def wrap(stale: Any) -> Any:
+        return lambda self, now, entry: None if entry.in_use else stale(self, now, entry)
+
+    replace(patch, Duties, "_stale", wrap)
 
 
 @bug
@@ -313,7 +479,7 @@ def a_drained_pool_keeps_its_waiters(patch: Patch) -> None:
 
 @bug
 def a_suspended_pool_serves(patch: Patch) -> None:
-    patch.setattr(PoolMachine, "suspend", lambda self: setattr(self, "phase", duties_module.Phase.RUNNING))
+    patch.setattr(PoolMachine, "suspend", lambda self: setattr(self, "phase", planning_module.Phase.RUNNING))
 
 
 @bug
@@ -321,7 +487,7 @@ def the_machine_sleeps_too_long(patch: Patch) -> None:
     def wrap(woke: Any) -> Any:
         def woke_once(self: Any, now: float) -> None:
             woke(self, now)
-            self.actions[:] = [action for action in self.actions if type(action) is not duties_module.WakeAt]
+            self.actions[:] = [action for action in self.actions if type(action) is not planning_module.WakeAt]
 
         return woke_once
 

@@ -49,6 +49,9 @@ class Known:
         self.entry = entry
         self.generation = generation
         self.held = 0
+        self.capacity = 0
+        self.resetting = 0
+        self.barred_until = INF
         self.exchanges = 0
         self.opened_at = INF
         self.idle_since = INF
@@ -64,6 +67,7 @@ class Books:
         chance: what the machine's `chance` answers, every time.
         observed: whether events are built.
         floors: `min_idle` of endpoints that differ from the configuration, by name.
+        multiplexing: names of endpoints whose connections may carry several exchanges.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Books:
         chance: float = 0.5,
         observed: bool = False,
         floors: dict[str, int] | None = None,
+        multiplexing: tuple[str, ...] = (),
     ) -> None:
         self.config = config
         self.chance = chance
@@ -82,6 +87,7 @@ class Books:
         self.wake_at = INF
         self.generation = 0
         self.floors = floors or {}
+        self.multiplexing = multiplexing
         self.known: dict[ConnectionEntry, Known] = {}
         self.waiters: list[Waiter] = []
         self.ended: dict[Waiter, str] = {}
@@ -123,12 +129,16 @@ class Books:
         limit = self.config.max_requests_per_connection
         return (
             entry.state in (State.IDLE, State.ACTIVE)
-            and entry.in_use < entry.capacity
+            and self.known[entry].held + self.known[entry].resetting < self.known[entry].capacity
             and (limit is None or entry.exchanges < limit)
         )
 
     def is_fit(self, entry: ConnectionEntry) -> bool:
-        if not self.has_room(entry) or self.now >= entry.usable_until or self.now >= entry.expires_at:
+        if not self.has_room(entry) or self.now >= entry.expires_at:
             return False
-        expired = not entry.in_use and self.now >= entry.idle_until
+        if entry.in_use:
+            return True
+        if self.now >= entry.usable_until:
+            return False
+        expired = self.now >= entry.idle_until
         return not expired or entry.endpoint.live <= self.floor(entry.endpoint)

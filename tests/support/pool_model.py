@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from penstock._config import PoolConfig
-from penstock._core.connection import State
-from penstock._core.duties import Phase
+from penstock._core.connection import ConnectionEntry, State
+from penstock._core.planning import Phase
 from penstock._core.waiters import WaiterState
 from penstock._events import CloseReason
+from penstock._http2_config import HTTP2Config
 
 from .pool_world import INF, World
 from .twin_world import TwinWorld
@@ -24,7 +25,9 @@ PICKS = st.integers(0, 7)
 TENANTS = st.sampled_from([None, None, "x", "y"])
 #: Odd fractions, so that nothing is due at the same instant by accident.
 WAITS = st.sampled_from([INF, INF, 0.0, 0.5003, 3.0011, 20.0017])
-
+#: What waiters allow a dial, and after what dials are given up.
+LIMITS = st.sampled_from([None, 1.0, 5.0])
+CONNECTED = (State.IDLE, State.ACTIVE, State.PROBING, State.DRAINING, State.CLOSING)
 UNFIT = [CloseReason.PROTOCOL_ERROR, CloseReason.CANCELLED_MID_EXCHANGE, CloseReason.CONNECTION_CLOSE_HEADER]
 
 
@@ -48,6 +51,7 @@ def configs(draw: st.DrawFn) -> PoolConfig:
         unhealthy_threshold=draw(st.integers(1, 3)),
         dial_backoff=0.1,
         dial_backoff_max=1.6,
+        http2_config=HTTP2Config(soft_streams=draw(st.integers(1, 3)), barred_timeout=6.0029),
     )
 
 
@@ -62,28 +66,35 @@ class PoolModel(RuleBasedStateMachine):
         chance=st.sampled_from([0.0, 0.5, 1.0]),
         observed=st.booleans(),
         twin=st.booleans(),
-        declared=st.sampled_from([(), ("a",), ("a", "b")]),
+        names=st.fixed_dictionaries(
+            {
+                "declared": st.sampled_from([(), ("a",), ("a", "b")]),
+                "multiplexing": st.sampled_from([(), ("a",), ("a", "b", "c")]),
+            }
+        ),
     )
-    def open(self, config: PoolConfig, chance: float, observed: bool, twin: bool, declared: tuple[str, ...]) -> None:
+    def open(
+        self, config: PoolConfig, chance: float, observed: bool, twin: bool, names: dict[str, tuple[str, ...]]
+    ) -> None:
         self.twin = twin
         if twin:
             # Left open: whose floor gets the last slot of the total, and when a floor tries again for which there was
             # no room among the idle ones. So only one endpoint has a floor, and only where idle ones have no limit.
             self.floor = "a" if config.max_idle_connections is None else None
             floors = {name: config.min_idle if name == self.floor else 0 for name in ("a", "b", "c")}
-            self.world = TwinWorld(config, chance=chance, observed=observed, floors=floors, declared=declared)
+            self.world = TwinWorld(config, chance=chance, observed=observed, floors=floors, **names)
         else:
-            self.world = World(config, chance=chance, observed=observed, declared=declared)
+            self.world = World(config, chance=chance, observed=observed, **names)
 
     def pick(self, where: list[T], pick: int) -> T:
         return where[pick % len(where)]
 
     # ---- acquirers ---------------------------------------------------------------------------------------------------
 
-    @rule(name=NAMES, priority=st.sampled_from([0, 0, 0, 1, -1]), tenant=TENANTS, wait=WAITS)
-    def acquire(self, name: str, priority: int, tenant: str | None, wait: float) -> None:
+    @rule(name=NAMES, priority=st.sampled_from([0, 0, 0, 1, -1]), tenant=TENANTS, wait=WAITS, connect=LIMITS)
+    def acquire(self, name: str, priority: int, tenant: str | None, wait: float, connect: float | None) -> None:
         self.world.moment()
-        self.world.acquire(name, priority=priority, tenant=tenant, wait=wait)
+        self.world.acquire(name, priority=priority, tenant=tenant, wait=wait, connect=connect)
 
     @rule(name=NAMES, count=st.integers(2, 5), tenants=st.sampled_from([(None,), ("x", "y", "x")]))
     def rush(self, name: str, count: int, tenants: tuple[str | None, ...]) -> None:
@@ -111,39 +122,49 @@ class PoolModel(RuleBasedStateMachine):
         self.world.cancel(self.pick(list(self.world.ended), -pick))
 
     @precondition(lambda self: self.world.leases)
-    @rule(pick=PICKS, hint=st.sampled_from([None, None, None, 1.0, 5.0041]))
-    def release(self, pick: int, hint: float | None) -> None:
+    @rule(
+        pick=PICKS,
+        hint=st.sampled_from([None, None, None, 1.0, 5.0041]),
+        resetting=st.sampled_from([False, False, True]),
+    )
+    def release(self, pick: int, hint: float | None, resetting: bool) -> None:
         self.world.moment()
         lease = self.pick(self.world.leases, pick)
-        self.world.release(lease, idle_hint=hint if lease[1].capacity == 1 else None)
+        self.world.release(lease, idle_hint=hint, resetting=resetting or self.seen_early(lease[1]))
+
+    def seen_early(self, entry: ConnectionEntry) -> bool:
+        return self.world.known[entry].resetting < 0
 
     @precondition(lambda self: self.world.leases)
     @rule(pick=PICKS, reason=st.sampled_from([None, *UNFIT]), succeeded=st.sampled_from([True, False, False, None]))
     def release_badly(self, pick: int, reason: CloseReason | None, succeeded: bool | None) -> None:
         self.world.moment()
-        self.world.release(self.pick(self.world.leases, pick), reason, succeeded=succeeded)
+        lease = self.pick(self.world.leases, pick)
+        self.world.release(lease, reason, succeeded=succeeded, resetting=self.seen_early(lease[1]))
 
     @precondition(lambda self: self.world.leases)
     @rule(pick=PICKS, peer=st.booleans())
     def refuse(self, pick: int, peer: bool) -> None:
         self.world.moment()
-        lease = self.pick(self.world.leases, pick)
-        peer = peer and lease[1].capacity == 1
+        leases = [lease for lease in self.world.leases if not self.seen_early(lease[1])]
+        if not leases:
+            return
+        lease = self.pick(leases, pick)
         self.world.refuse(lease, CloseReason.PEER_CLOSED if peer else CloseReason.UNSOLICITED_DATA)
 
     # ---- connections -------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.world.dials)
-    @rule(pick=PICKS, capacity=st.sampled_from([1, 1, 1, 2, 3]))
+    @rule(pick=PICKS, capacity=st.sampled_from([1, 1, 2, 3, 3, 5, 0]))
     def connected(self, pick: int, capacity: int) -> None:
         self.world.moment()
         self.world.connected(self.pick(self.world.dials, pick), capacity)
 
     @precondition(lambda self: self.world.dials)
-    @rule(pick=PICKS, local=st.sampled_from([False, False, True]), spare_waiter=st.sampled_from([False, False, True]))
-    def dial_failed(self, pick: int, local: bool, spare_waiter: bool) -> None:
+    @rule(pick=PICKS, local=st.sampled_from([False, False, True]), allowed=LIMITS)
+    def dial_failed(self, pick: int, local: bool, allowed: float | None) -> None:
         self.world.moment()
-        self.world.dial_failed(self.pick(self.world.dials, pick), local=local, spare_waiter=spare_waiter)
+        self.world.dial_failed(self.pick(self.world.dials, pick), local=local, allowed=allowed)
 
     @precondition(lambda self: self.world.closing)
     @rule(pick=PICKS)
@@ -158,6 +179,47 @@ class PoolModel(RuleBasedStateMachine):
         live = self.world.in_state(State.IDLE, State.ACTIVE, State.PROBING, State.DRAINING, State.CLOSING)
         if live:
             self.world.lost(self.pick(live, pick), reason)
+
+    @precondition(lambda self: self.world.known)
+    @rule(pick=PICKS, capacity=st.sampled_from([0, 0, 1, 2, 3, 5]))
+    def capacity_changed(self, pick: int, capacity: int) -> None:
+        self.world.moment()
+        there = [entry for entry in self.world.in_state(*CONNECTED) if entry.opened_at < INF]
+        if there:
+            self.world.capacity_changed(self.pick(there, pick), capacity)
+
+    @precondition(lambda self: self.world.unseen)
+    @rule(pick=PICKS, all_at_once=st.booleans())
+    def resets_seen(self, pick: int, all_at_once: bool) -> None:
+        self.world.moment()
+        unseen = self.world.unseen
+        if unseen:
+            entry = self.pick(unseen, pick)
+            self.world.resets_seen(entry, entry.resetting if all_at_once else 1)
+
+    @precondition(lambda self: self.world.leases)
+    @rule(pick=PICKS)
+    def reset_seen_before_it_is_given_back(self, pick: int) -> None:
+        self.world.moment()
+        entry = self.pick(self.world.leases, pick)[1]
+        if self.world.known[entry].held + entry.resetting > 0:
+            self.world.resets_seen(entry, 1)
+
+    @precondition(lambda self: self.world.known)
+    @rule(pick=PICKS)
+    def going_away(self, pick: int) -> None:
+        self.world.moment()
+        there = self.world.in_state(*CONNECTED)
+        if there:
+            self.world.going_away(self.pick(there, pick))
+
+    @precondition(lambda self: self.world.known)
+    @rule(pick=PICKS, reason=st.sampled_from([CloseReason.PEER_CLOSED, CloseReason.PING_TIMEOUT]))
+    def broken(self, pick: int, reason: CloseReason) -> None:
+        self.world.moment()
+        there = self.world.in_state(State.IDLE, State.ACTIVE, State.PROBING, State.DRAINING)
+        if there:
+            self.world.broken(self.pick(there, pick), reason)
 
     @precondition(lambda self: self.world.probes)
     @rule(pick=PICKS, reason=st.sampled_from([None, None, CloseReason.PEER_CLOSED, CloseReason.IO_ERROR]))

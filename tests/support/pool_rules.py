@@ -9,8 +9,8 @@ from collections import Counter
 
 from penstock import _events as events
 from penstock._core.connection import State
-from penstock._core.duties import Phase
 from penstock._core.endpoint import Counters, Endpoint
+from penstock._core.planning import Phase
 from penstock._core.timers import INF
 from penstock._core.waiters import WaiterState
 
@@ -63,6 +63,7 @@ class Rules(Books):
         for entry in live:
             known = self.known[entry]
             same(entry.in_use, known.held, f"exchanges on {entry!r}")
+            same(entry.resetting, known.resetting, f"resets on {entry!r} that the server may not have seen")
             same(entry.exchanges, known.exchanges, f"exchanges so far on {entry!r}")
             same(entry.generation, known.generation, f"generation of {entry!r}")
             if entry.state in (State.DIALING, State.IDLE, State.PROBING):
@@ -73,6 +74,11 @@ class Rules(Books):
                 same(entry.generation, self.generation, f"the generation of {entry!r}, which may be used")
             if entry.state is State.PROBING:
                 require(entry in self.probes, "nobody probes it")
+            if entry.is_open:
+                same(entry.capacity, known.capacity, f"the capacity of {entry!r}")
+                same(entry in entry.endpoint.barred, known.capacity <= 0, f"whether the server bars {entry!r}")
+            elif entry in entry.endpoint.barred:
+                same(entry.state, State.CLOSING, "a barred connection")
 
     def _check_waiters(self) -> None:
         queued = [waiter for waiter in self.waiters if waiter.state is WaiterState.QUEUED]
@@ -89,17 +95,19 @@ class Rules(Books):
             same(len(queue), len(mine), f"waiters for {endpoint.origin}")
             same(set(queue), set(mine), f"waiters for {endpoint.origin}")
             covered = {waiter for waiter in mine if waiter.dial is not None}
-            same(set(queue.uncovered), set(mine) - covered, "waiters without a dial")
+            covering = queue.covering
+            same(set(covering.uncovered), set(mine) - covered, "waiters without a dial")
             for waiter in covered:
                 assert waiter.dial is not None
-                require(waiter.dial.waiter is waiter, "a waiter's dial runs for somebody else")
+                require(waiter in waiter.dial.covered, "a waiter's dial runs for somebody else")
                 require(waiter.dial.endpoint is endpoint, "a waiter's dial goes elsewhere")
                 same(waiter.dial.state, State.DIALING, "a waiter's dial")
-            spare = [dial for dial in endpoint.dials if dial.waiter is None]
-            same(set(queue.spare), set(spare), "dials that run for nobody")
+            spare = [dial for dial in endpoint.dials if len(dial.covered) < endpoint.expected]
+            same(set(covering.spare), set(spare), "dials that could run for more")
             for dial in endpoint.dials:
-                require(dial.waiter is None or dial.waiter.dial is dial, "a dial runs for somebody who has another")
-            require(not spare or not queue.uncovered, "a dial runs for nobody while somebody has none")
+                require(all(waiter.dial is dial for waiter in dial.covered), "a dial runs for who has another")
+                require(len(dial.covered) <= endpoint.expected, "a dial runs for more than it can serve")
+            require(not spare or not covering.uncovered, "a dial could run for more while somebody has none")
 
     def _check_rest(self) -> None:
         """No lost wake-up, no stall."""
@@ -115,7 +123,7 @@ class Rules(Books):
                 continue
             fit = [entry for entry in self.slots(endpoint) if self.is_fit(entry)]
             require(not fit or all(waiter.fresh for waiter in waiting), f"a waiter waits beside {fit}")
-            if all(waiter.dial is not None for waiter in waiting):
+            if all(waiter.dial is not None for waiter in waiting) or endpoint.barred:
                 continue
             health = endpoint.health
             dials = len(self.of(endpoint, State.DIALING))
@@ -146,9 +154,13 @@ class Rules(Books):
                 due.append((entry.idle_until, "the end of an idle time"))
             if interval is not None:
                 due.append((entry.checked_at + interval, "a probe"))
+        there = self.in_state(State.IDLE, State.ACTIVE, State.PROBING)
+        due += [(self.known[entry].barred_until, "the end of patience with a server") for entry in there]
         running = self.machine.phase is Phase.RUNNING
         for endpoint in self.machine.endpoints.values():
-            held = endpoint.upstream.queue.uncovered or self.wanted(endpoint) > endpoint.live + len(endpoint.dials)
+            held = endpoint.upstream.queue.covering.uncovered or self.wanted(endpoint) > endpoint.live + len(
+                endpoint.dials
+            )
             if running and held and endpoint.health.paused_until > self.now:
                 due.append((endpoint.health.paused_until, "the end of a pause"))
             if not endpoint.declared and self.machine.phase is not Phase.CLOSED:
@@ -188,7 +200,12 @@ class Rules(Books):
             self.told_at = event.at
             self._follow(event)
         self.events.clear()
-        told = {State.DIALING: "dialling", State.CLOSING: "closing", State.CLOSED: "closed"}
+        told = {
+            State.DIALING: "dialling",
+            State.DRAINING: "retired",
+            State.CLOSING: "closing",
+            State.CLOSED: "closed",
+        }
         for entry in self.known:
             same(self.story[entry.id], told.get(entry.state, "open"), f"the story of {entry!r}")
             if entry.state in (State.IDLE, State.PROBING):
@@ -216,8 +233,13 @@ class Rules(Books):
                 same(story[number], "open", "before the connection was returned")
                 self.told_held[number] -= 1
                 require(self.told_held[number] >= 0, "returned more often than taken")
+            case events.CapacityChanged(connection=number):
+                require(story[number] in ("open", "retired"), "a capacity of what is not there")
+            case events.ConnectionRetired(connection=number):
+                same(story[number], "open", "before the connection was retired")
+                story[number] = "retired"
             case events.ConnectionClosing(connection=number):
-                require(story[number] in ("dialling", "open"), "closing after it closed")
+                require(story[number] in ("dialling", "open", "retired"), "closing after it closed")
                 story[number] = "closing"
             case events.ConnectionClosed(connection=number):
                 require(story[number] in ("failed", "closing"), "closed before it was closing")

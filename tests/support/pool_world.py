@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import ceil
 
 from penstock._config import PoolConfig
 from penstock._core.actions import Close, Deliver, Dial, Emit, Fail, Probe, WakeAt
 from penstock._core.connection import ConnectionEntry, State
-from penstock._core.duties import Phase
 from penstock._core.endpoint import Endpoint
+from penstock._core.planning import Phase
 from penstock._core.timers import INF
 from penstock._core.waiters import Waiter, WaiterState
 from penstock._events import CloseReason, RejectReason
@@ -36,23 +37,42 @@ class World(Rules):
         observed: bool = False,
         floors: dict[str, int] | None = None,
         declared: tuple[str, ...] = (),
+        multiplexing: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(config, chance=chance, observed=observed, floors=floors)
+        super().__init__(config, chance=chance, observed=observed, floors=floors, multiplexing=multiplexing)
         for name in declared:
             self.endpoint(name, declared=True)
 
     # ---- events ------------------------------------------------------------------------------------------------------
 
     def endpoint(self, name: str, *, declared: bool = False) -> Endpoint:
-        endpoint = self.machine.endpoint(self.now, origin(name), min_idle=self.floors.get(name), declared=declared)
+        endpoint = self.machine.endpoint(
+            self.now,
+            origin(name),
+            min_idle=self.floors.get(name),
+            declared=declared,
+            multiplexes=name in self.multiplexing,
+        )
         self.seen_endpoints[endpoint] = None
         self.perform()
         return endpoint
 
     def acquire(
-        self, name: str, *, priority: int = 0, tenant: str | None = None, wait: float = INF
+        self,
+        name: str,
+        *,
+        priority: int = 0,
+        tenant: str | None = None,
+        wait: float = INF,
+        connect: float | None = None,
     ) -> tuple[Waiter, ConnectionEntry | None]:
-        waiter = Waiter(self.endpoint(name), deadline=self.now + wait, priority=priority, tenant=tenant)
+        waiter = Waiter(
+            self.endpoint(name),
+            deadline=self.now + wait,
+            priority=priority,
+            tenant=tenant,
+            connect_timeout=connect,
+        )
         self.waiters.append(waiter)
         ahead = [other for other in self.queued(waiter.endpoint) if not other.fresh]
         entry = self.machine.acquire(self.now, waiter)
@@ -86,13 +106,15 @@ class World(Rules):
         *,
         succeeded: bool | None = True,
         idle_hint: float | None = None,
+        resetting: bool = False,
     ) -> None:
         self.leases.remove(lease)
         known = self.known[lease[1]]
         known.held -= 1
+        known.resetting += resetting
         known.idle_since = self.now
         known.usable_until = INF if idle_hint is None else self.now + idle_hint - 2.0
-        self.machine.release(self.now, lease[1], reason, succeeded=succeeded, idle_hint=idle_hint)
+        self.machine.release(self.now, lease[1], reason, succeeded=succeeded, idle_hint=idle_hint, resetting=resetting)
         self.perform()
 
     def refuse(self, lease: tuple[Waiter, ConnectionEntry], reason: CloseReason) -> ConnectionEntry | None:
@@ -110,18 +132,50 @@ class World(Rules):
 
     def connected(self, entry: ConnectionEntry, capacity: int = 1) -> bool:
         self.known[entry].opened_at = self.known[entry].idle_since = self.now
+        self._note_capacity(entry, capacity)
         taken = self.machine.connected(self.now, entry, object(), capacity)
         if taken:
             self.dials.remove(entry)
         self.perform()
         return taken
 
-    def dial_failed(self, entry: ConnectionEntry, *, local: bool = False, spare_waiter: bool = False) -> None:
+    def _note_capacity(self, entry: ConnectionEntry, capacity: int) -> None:
+        known = self.known[entry]
+        known.capacity = capacity
+        if capacity > 0:
+            known.barred_until = INF
+        elif known.barred_until == INF:
+            known.barred_until = self.now + self.config.http2_config.barred_timeout
+
+    def capacity_changed(self, entry: ConnectionEntry, capacity: int) -> None:
+        self._note_capacity(entry, capacity)
+        self.machine.capacity_changed(self.now, entry, capacity)
+        self.perform()
+
+    def resets_seen(self, entry: ConnectionEntry, resets: int) -> None:
+        self.known[entry].resetting -= resets
+        self.machine.resets_seen(self.now, entry, resets)
+        self.perform()
+
+    def going_away(self, entry: ConnectionEntry) -> None:
+        was_open = entry.is_open
+        self.machine.going_away(self.now, entry, CloseReason.GOAWAY)
+        self.perform()
+        require(not was_open or not entry.is_open, "a connection that goes away stays")
+
+    def broken(self, entry: ConnectionEntry, reason: CloseReason) -> None:
+        there = entry.state is not State.CLOSED
+        self.machine.broken(self.now, entry, reason)
+        self.perform()
+        if there:
+            same(entry.state, State.CLOSING, "a broken connection")
+
+    def dial_failed(self, entry: ConnectionEntry, *, local: bool = False, allowed: float | None = None) -> None:
         was_dialling = entry.state is State.DIALING
         self.dials.remove(entry)
         if not was_dialling:
             self.closing.remove(entry)
-        self.machine.dial_failed(self.now, entry, OSError("refused"), local=local, spare_waiter=spare_waiter)
+        self.machine.dial_failed(self.now, entry, OSError("refused"), local=local, allowed=allowed)
         same(entry.state, State.CLOSED, "a failed dial")
         self.perform()
 
@@ -229,9 +283,8 @@ class World(Rules):
         same(known.generation, self.generation, "the generation of a delivered connection")
         same(entry.state, State.ACTIVE, "a delivered connection")
         require(self.machine.phase is Phase.RUNNING, f"a delivery while {self.machine.phase.value}")
-        if known.idle_since < self.now or not known.exchanges:
-            life = self.config.keep_alive_timeout * (1.0 - 0.1 * self.chance)
-            require(self.now < known.opened_at + life + EPSILON, "a connection past its longest life was delivered")
+        life = self.config.keep_alive_timeout * (1.0 - 0.1 * self.chance)
+        require(self.now < known.opened_at + life + EPSILON, "a connection past its longest life was delivered")
         if not known.held and known.idle_since < self.now:
             require(self.now < known.usable_until + EPSILON, "a connection past the server's hint was delivered")
             expired = self.now > known.idle_since + self.config.idle_timeout + EPSILON
@@ -242,7 +295,7 @@ class World(Rules):
         require(not waiter.fresh or known.opened_at == self.now, "an old connection for who wanted a fresh one")
         known.held += 1
         known.exchanges += 1
-        require(known.held <= entry.capacity, "a connection carries more than its capacity")
+        require(known.held + known.resetting <= known.capacity, "a connection carries more than its capacity")
         limit = self.config.max_requests_per_connection
         require(limit is None or known.exchanges <= limit, "a connection carries more requests than allowed")
         self.leases.append((waiter, entry))
@@ -269,10 +322,22 @@ class World(Rules):
             require(self.now >= health.paused_until, "a dial before the pause is over")
             same(len(self.of(endpoint, State.DIALING)), 1, "dials to an endpoint that is being tried")
         # Who timed out in the very step that dialled for it was still there then.
-        need = len(self.queued(endpoint)) + just_failed + max(0, self.wanted(endpoint) - endpoint.live)
+        waiting = len(self.queued(endpoint)) + just_failed
+        need = ceil(waiting / endpoint.expected) if endpoint.expected < INF else min(waiting, 1)
+        need += max(0, self.wanted(endpoint) - endpoint.live)
         require(len(self.of(endpoint, State.DIALING)) <= need, "a dial that nobody needs")
 
     # ---- the end -----------------------------------------------------------------------------------------------------
+
+    @property
+    def unseen(self) -> list[ConnectionEntry]:
+        """Connections with resets that the server may not have seen."""
+        return [entry for entry, known in self.known.items() if known.resetting > 0 and entry.state is not State.CLOSED]
+
+    @property
+    def barring(self) -> list[ConnectionEntry]:
+        """Open connections on which the server allows nothing."""
+        return [entry for entry in self.known if entry.is_open and self.known[entry].capacity <= 0]
 
     def be_kind(self) -> None:
         """From now on everything works: everybody who waits is served or refused in the end."""
@@ -287,8 +352,12 @@ class World(Rules):
                 self.connected(self.dials[0])
             elif self.probes:
                 self.probed(self.probes[0], None)
+            elif self.unseen:
+                self.resets_seen(self.unseen[0], 1)
+            elif self.barring:
+                self.capacity_changed(self.barring[0], 1)
             elif self.leases:
-                self.release(self.leases[0])
+                self.release(self.leases[0], resetting=self.known[self.leases[0][1]].resetting < 0)
             elif self.machine.waiting:
                 require(self.wake_at < INF, "somebody waits and nothing is scheduled")
                 self.advance(max(0.0, self.wake_at - self.now))
@@ -331,7 +400,8 @@ class World(Rules):
             if self.closing:
                 self.closed(self.closing[0])
             else:
-                self.release(self.leases[0], CloseReason.POOL_CLOSED, succeeded=None)
+                seen_early = self.known[self.leases[0][1]].resetting < 0
+                self.release(self.leases[0], CloseReason.POOL_CLOSED, succeeded=None, resetting=seen_early)
             self.check()
         same(self.machine.total, 0, "slots of a closed pool")
         same(self.machine.waiting, 0, "waiters of a closed pool")

@@ -19,10 +19,13 @@ LIVE_STATES = ("IDLE", "ACTIVE", "PROBING")
 class ReferencePool:
     """A pool of few words. Its methods are named as the machine's; `now` never goes back."""
 
-    def __init__(self, config: PoolConfig, chance: float, floors: dict[str, int]) -> None:
+    def __init__(
+        self, config: PoolConfig, chance: float, floors: dict[str, int], multiplexing: tuple[str, ...]
+    ) -> None:
         self.config = config
         self.chance = chance
         self.floors = floors
+        self.multiplexing = multiplexing
         self.phase = "RUNNING"
         self.generation = 0
         self.connections: list[Connection] = []
@@ -37,6 +40,9 @@ class ReferencePool:
         self.refused: dict[int, str] = {}
         self.connection_number = 0
         self.waiter_number = 0
+        self.arrivals = 0
+        #: The connection that was latched last, with others on it, for an origin that has none.
+        self.yielding: Connection | None = None
         self.turn = 0.0
         self.shortages = 0
         self.floors_paused_until = 0.0
@@ -46,18 +52,34 @@ class ReferencePool:
     def endpoint(self, now: float, name: str, *, declared: bool = False) -> Endpoint:
         if name not in self.endpoints:
             floor = min(self.floors.get(name, self.config.min_idle), self.config.max_connections_per_host)
-            last_used = -INF if declared else now
-            self.endpoints[name] = Endpoint(self.config.max_connections_per_host, floor, declared, last_used)
+            multiplexes = name in self.multiplexing
+            self.endpoints[name] = Endpoint(
+                self.config.max_connections_per_host,
+                floor,
+                declared,
+                multiplexes,
+                expected=INF if multiplexes else 1,
+                last_used=-INF if declared else now,
+            )
             self.lacking[name] = []
             if declared:
                 self.rest(now)
         return self.endpoints[name]
 
-    def acquire(self, now: float, name: str, priority: int, tenant: str | None, deadline: float) -> Waiter:
+    def acquire(
+        self,
+        now: float,
+        name: str,
+        *,
+        priority: int,
+        tenant: str | None,
+        deadline: float,
+        connect_timeout: float | None,
+    ) -> Waiter:
         endpoint = self.endpoint(now, name)
         endpoint.last_used = max(endpoint.last_used, now)
         self.waiter_number += 1
-        waiter = Waiter(self.waiter_number, name, priority, tenant, deadline)
+        waiter = Waiter(self.waiter_number, name, priority, tenant, deadline, connect_timeout)
         connection = None
         if self.phase == "RUNNING" and not any(other.origin == name and not other.fresh for other in self.queue):
             connection = self.choose(now, name)
@@ -101,7 +123,7 @@ class ReferencePool:
         waiter.connection = None
         connection.in_use -= 1
         connection.exchanges -= 1
-        if reason == "PEER_CLOSED":
+        if reason == "PEER_CLOSED" and not connection.in_use:
             self.endpoints[waiter.origin].lesson.peer_closed(now, now - connection.idle_since)
         if connection.state in ("ACTIVE", "DRAINING"):
             self.retire(connection)
@@ -122,40 +144,50 @@ class ReferencePool:
         self.rest(now)
 
     def release(
-        self, now: float, waiter: Waiter, *, broken: bool, succeeded: bool | None, idle_hint: float | None
+        self,
+        now: float,
+        waiter: Waiter,
+        *,
+        broken: bool,
+        succeeded: bool | None,
+        idle_hint: float | None,
+        resetting: bool,
     ) -> None:
         connection = waiter.connection
         assert connection is not None
         waiter.connection = None
         connection.in_use -= 1
-        used = self.endpoints[connection.origin]
-        used.last_used = max(used.last_used, now)
+        connection.resetting += resetting
+        endpoint = self.endpoints[connection.origin]
+        endpoint.last_used = max(endpoint.last_used, now)
         limit = self.config.max_requests_per_connection
-        if connection.state == "ACTIVE":
+        was_active = connection.state == "ACTIVE"
+        if was_active:
             if (
                 broken
                 or not self.config.keep_alive
                 or now >= connection.expires_at
                 or (limit is not None and connection.exchanges >= limit)
-                or (idle_hint is not None and idle_hint <= 2.0)
-                or self.must_yield(now, connection.origin)
+                or (idle_hint is not None and not connection.in_use and idle_hint <= 2.0)
             ):
+                self.retire(connection)
+            elif self.must_yield(now, connection):
+                self.yielding = connection
                 self.retire(connection)
             else:
                 self.rest_connection(now, connection, idle_hint)
         elif connection.state == "DRAINING":
             self.retire(connection)
-        # The waiter whose turn it is has the connection before anything is concluded from the exchange.
-        self.rest(now)
-        endpoint = self.endpoints.get(connection.origin)
-        if endpoint is None or succeeded is None:
-            return
+        # Who waits has the connection before anything is concluded from the exchange; no dial comes before that.
+        if was_active and connection.state not in ("CLOSING", "DRAINING"):
+            self.rest(now)
         if succeeded:
             endpoint.exchange_failures = 0
             if endpoint.dial_failures < self.config.unhealthy_threshold:
                 endpoint.pauses = 0
                 endpoint.paused_until = 0.0
-        else:
+        elif succeeded is not None and (was_active or not connection.failed):
+            connection.failed = True
             endpoint.exchange_failures += 1
             if self.fail(now, endpoint):
                 self.evict(connection.origin)
@@ -167,13 +199,18 @@ class ReferencePool:
         endpoint = self.endpoints[connection.origin]
         endpoint.dial_failures = 0
         self.shortages = 0
-        connection.state = "IDLE"
-        connection.capacity = capacity
-        connection.expires_at = now + self.config.keep_alive_timeout * (1.0 - 0.1 * self.chance)
         self.end_dial(connection)
+        connection.state = "IDLE"
+        connection.expires_at = now + self.config.keep_alive_timeout * (1.0 - 0.1 * self.chance)
+        if endpoint.multiplexes:
+            limit = self.config.max_requests_per_connection
+            self.expect(
+                connection.origin, INF if capacity <= 0 else capacity if limit is None else min(capacity, limit)
+            )
         if connection.generation != self.generation:
             connection.state = "CLOSING"
         else:
+            self.set_capacity(now, connection, capacity)
             self.rest_connection(now, connection, None)
             while self.phase == "RUNNING" and self.has_room(connection):
                 fresh = [waiter for waiter in self.queue if waiter.origin == connection.origin and waiter.fresh]
@@ -183,31 +220,37 @@ class ReferencePool:
                 self.hand_over(fresh[0], connection)
         self.rest(now)
 
-    def dial_failed(self, now: float, connection: Connection, *, local: bool, spare_waiter: bool) -> None:
+    def dial_failed(self, now: float, connection: Connection, *, local: bool, allowed: float | None) -> None:
         if connection.state != "DIALING":
             self.closed(now, connection)
             return
         endpoint = self.endpoints[connection.origin]
         endpoint.target = 0
-        waiter = connection.waiter
+        waiters = [
+            waiter for waiter in connection.covered if endpoint.expected == 1 or waiter.arrival <= connection.began
+        ]
         self.connections.remove(connection)
         self.end_dial(connection)
         if local:
             self.shortages += 1
             self.floors_paused_until = now + self.pause(self.shortages)
-            if waiter is not None:
-                idle = self.longest_idle()
+            idle = self.longest_idle()
+            first_time = [waiter for waiter in waiters if not waiter.retried]
+            if idle is not None and first_time:
+                idle.state = "CLOSING"
+            for waiter in waiters:
                 if idle is not None and not waiter.retried:
                     waiter.retried = True
-                    idle.state = "CLOSING"
                 else:
                     self.leave(waiter)
                     self.refuse_waiter(waiter, "DIAL_FAILED")
         else:
             endpoint.dial_failures += 1
-            if waiter is not None and not spare_waiter:
-                self.leave(waiter)
-                self.refuse_waiter(waiter, "DIAL_FAILED")
+            for waiter in waiters:
+                patience = INF if waiter.connect_timeout is None else waiter.connect_timeout
+                if allowed is None or patience <= allowed:
+                    self.leave(waiter)
+                    self.refuse_waiter(waiter, "DIAL_FAILED")
             if self.fail(now, endpoint):
                 self.evict(connection.origin)
             if now < endpoint.paused_until and not self.of(connection.origin, "DIALING", *LIVE_STATES):
@@ -240,6 +283,37 @@ class ReferencePool:
                         self.evict(connection.origin)
         self.rest(now)
 
+    def capacity_changed(self, now: float, connection: Connection, capacity: int) -> None:
+        if connection.state in LIVE_STATES and capacity != connection.capacity:
+            had_room = self.has_room(connection)
+            self.set_capacity(now, connection, capacity)
+            if self.has_room(connection) and not had_room:
+                self.turn += 1.0
+                connection.turn = self.turn
+        elif connection.state == "DRAINING":
+            connection.capacity = capacity
+        self.rest(now)
+
+    def resets_seen(self, now: float, connection: Connection, resets: int) -> None:
+        had_room = self.has_room(connection)
+        connection.resetting -= resets
+        if self.has_room(connection) and not had_room:
+            self.turn += 1.0
+            connection.turn = self.turn
+        self.rest(now)
+
+    def going_away(self, now: float, connection: Connection) -> None:
+        if connection.state in LIVE_STATES:
+            self.retire(connection)
+        self.rest(now)
+
+    def broken(self, now: float, connection: Connection, reason: str) -> None:
+        if connection.state == "IDLE" and reason == "PEER_CLOSED":
+            self.endpoints[connection.origin].lesson.peer_closed(now, now - connection.idle_since)
+        if connection.state in (*LIVE_STATES, "DRAINING"):
+            connection.state = "CLOSING"
+        self.rest(now)
+
     def closed(self, now: float, connection: Connection) -> None:
         self.connections.remove(connection)
         connection.state = "CLOSED"
@@ -248,7 +322,12 @@ class ReferencePool:
     def tick(self, now: float) -> None:
         """Time passed: look at everything that has a time."""
         for connection in list(self.connections):
-            if connection.state != "IDLE" or now < connection.look_at:
+            if connection.state in LIVE_STATES and now >= connection.barred_until:
+                self.retire(connection)
+            if now < connection.look_at:
+                continue
+            connection.look_at = INF
+            if connection.state != "IDLE":
                 continue
             interval = self.config.health_check_interval
             if self.is_stale(now, connection):
@@ -298,7 +377,7 @@ class ReferencePool:
             endpoint.target = 0
         for connection in self.connections:
             if connection.state == "DIALING":
-                connection.waiter = None
+                connection.covered.clear()
             if connection.state != "CLOSING" and (phase == "CLOSED" or not connection.in_use):
                 connection.state = "CLOSING"
             elif connection.state == "ACTIVE":
@@ -352,23 +431,29 @@ class ReferencePool:
 
     def oldest_wish(self, now: float) -> Waiter | None:
         """Of those who come next at their origins and lack nothing but a slot of the total, the oldest."""
-        wishes = [lacking[0] for name, lacking in self.lacking.items() if lacking and self.allows_dial(now, name)]
+        wishes = [
+            lacking[0]
+            for name, lacking in self.lacking.items()
+            if lacking and self.allows_dial(now, name) and not self.is_barred(name)
+        ]
         return min(wishes, key=lambda waiter: waiter.number, default=None)
 
-    def must_yield(self, now: float, name: str) -> bool:
+    def must_yield(self, now: float, connection: Connection) -> bool:
         """Whether the connection that came back goes to an origin that has none at all."""
-        served = {connection.origin for connection in self.connections}
+        served = {other.origin for other in self.connections}
         starving = [
-            other
+            lacking[0].number
             for other, lacking in self.lacking.items()
             if lacking and other not in served and self.allows_dial(now, other)
         ]
+        here = any(waiter.origin == connection.origin and not waiter.fresh for waiter in self.queue)
+        wanted = self.yielding is None or self.yielding.state != "DRAINING" if connection.in_use else here
         return (
             self.phase == "RUNNING"
+            and wanted
             and len(self.connections) >= self.config.max_connections
-            and not any(connection.state == "CLOSING" for connection in self.connections)
-            and any(waiter.origin == name and not waiter.fresh for waiter in self.queue)
-            and any(self.lacking[other][0].number < self.next_waiter(name).number for other in starving)
+            and not any(other.state == "CLOSING" for other in self.connections)
+            and any(not here or number < self.next_waiter(connection.origin).number for number in starving)
         )
 
     def dial_for_floor(self, now: float) -> bool:
@@ -402,33 +487,61 @@ class ReferencePool:
 
     def dial(self, name: str) -> None:
         self.connection_number += 1
-        connection = Connection(self.connection_number, name, self.generation)
+        connection = Connection(self.connection_number, name, self.generation, began=self.arrivals)
         self.connections.append(connection)
         self.cover(connection)
 
     def cover(self, dial: Connection) -> None:
-        dial.waiter = None
-        if self.lacking[dial.origin]:
-            waiter = self.lacking[dial.origin].pop(0)
-            waiter.dial, dial.waiter = dial, waiter
-        else:
-            self.turn += 1.0
-            dial.spare_since = self.turn
+        """The dial begins, or has a place that it had not before."""
+        self.turn += 1.0
+        dial.spare_since = self.turn
+        self.fill(dial.origin)
+
+    def fill(self, name: str) -> None:
+        """Whoever has no dial joins one that could serve more."""
+        lacking = self.lacking[name]
+        while lacking and (spare := [dial for dial in self.of(name, "DIALING") if self.is_spare(dial)]):
+            dial = min(spare, key=lambda dial: dial.spare_since)
+            waiter = lacking.pop(0)
+            waiter.dial = dial
+            dial.covered.append(waiter)
+
+    def is_spare(self, dial: Connection) -> bool:
+        return len(dial.covered) < self.endpoints[dial.origin].expected
 
     def lack(self, waiter: Waiter, *, first: bool) -> None:
-        """The waiter has no dial: one that runs for nobody will do."""
-        waiter.dial = None
-        spare = [dial for dial in self.of(waiter.origin, "DIALING") if dial.waiter is None]
-        if spare:
-            dial = min(spare, key=lambda dial: dial.spare_since)
-            waiter.dial, dial.waiter = dial, waiter
-            return
+        """The waiter has no dial: one that could serve more will do."""
+        self.arrivals += 1
+        waiter.arrival = self.arrivals
         self.lacking[waiter.origin].insert(0 if first else len(self.lacking[waiter.origin]), waiter)
+        self.fill(waiter.origin)
 
     def end_dial(self, dial: Connection) -> None:
-        waiter, dial.waiter = dial.waiter, None
-        if waiter is not None:
-            self.lack(waiter, first=True)
+        dial.state = "ENDED"
+        self.uncover(dial.origin, dial.covered)
+        dial.covered = []
+
+    def uncover(self, name: str, waiters: list[Waiter]) -> None:
+        for waiter in waiters:
+            waiter.dial = None
+        self.lacking[name][:0] = waiters
+        self.fill(name)
+
+    def expect(self, name: str, expected: float) -> None:
+        """How many waiters a dial is expected to serve, also those that run."""
+        endpoint = self.endpoints[name]
+        dials = self.of(name, "DIALING")
+        spare = [dial for dial in dials if self.is_spare(dial)]
+        endpoint.expected = expected
+        surplus = []
+        for dial in dials:
+            while len(dial.covered) > expected:
+                surplus.append(dial.covered.pop())
+            if dial not in spare and self.is_spare(dial):
+                self.turn += 1.0
+                dial.spare_since = self.turn
+        by_place = sorted(surplus, key=lambda waiter: waiter.arrival)
+        self.uncover(name, by_place)
 
     def join(self, waiter: Waiter, *, first: bool) -> None:
         waiter.state = "QUEUED"
@@ -453,7 +566,10 @@ class ReferencePool:
         self.leave_line(waiter)
         if waiter.dial is not None:
             dial, waiter.dial = waiter.dial, None
-            self.cover(dial)
+            was_spare = self.is_spare(dial)
+            dial.covered.remove(waiter)
+            if not was_spare:
+                self.cover(dial)
         else:
             self.lacking[waiter.origin].remove(waiter)
 
@@ -494,7 +610,16 @@ class ReferencePool:
             ready = [connection for connection in self.of(name, "IDLE", "ACTIVE") if self.has_room(connection)]
             if not ready:
                 return None
-            if self.config.reuse == "lifo":
+            if self.endpoints[name].packed:
+                soft_limit = self.config.http2_config.soft_streams
+                chosen = min(
+                    ready,
+                    key=lambda connection: (
+                        connection.in_use if connection.in_use >= soft_limit else 0,
+                        connection.number,
+                    ),
+                )
+            elif self.config.reuse == "lifo":
                 chosen = max(ready, key=lambda connection: connection.turn)
             elif self.config.reuse == "round_robin":
                 chosen = min(ready, key=lambda connection: connection.turn)
@@ -506,12 +631,29 @@ class ReferencePool:
 
     def has_room(self, connection: Connection) -> bool:
         limit = self.config.max_requests_per_connection
-        return connection.in_use < connection.capacity and (limit is None or connection.exchanges < limit)
+        taken = connection.in_use + connection.resetting
+        return taken < connection.capacity and (limit is None or connection.exchanges < limit)
+
+    def set_capacity(self, now: float, connection: Connection, capacity: int) -> None:
+        connection.capacity = capacity
+        if capacity > 1 and self.config.reuse == "lifo":
+            self.endpoints[connection.origin].packed = True
+        if capacity > 0:
+            connection.barred_until = INF
+        elif connection.barred_until == INF:
+            connection.barred_until = now + self.config.http2_config.barred_timeout
+
+    def is_barred(self, name: str) -> bool:
+        return any(connection.origin == name and connection.barred_until < INF for connection in self.connections)
 
     def is_stale(self, now: float, connection: Connection) -> bool:
-        if now >= connection.usable_until or now >= connection.expires_at:
+        if now >= connection.expires_at:
             return True
-        if connection.in_use or now < connection.idle_until:
+        if connection.in_use:
+            return False
+        if now >= connection.usable_until:
+            return True
+        if now < connection.idle_until:
             return False
         endpoint = self.endpoints[connection.origin]
         used = endpoint.declared or now < endpoint.last_used + self.config.idle_timeout
@@ -521,22 +663,29 @@ class ReferencePool:
         """The exchange is over; the connection has room."""
         self.turn += 1.0
         connection.turn = self.turn
+        connection.idle_since = now
+        connection.usable_until = INF if idle_hint is None else now + (idle_hint - 2.0)
         if not connection.in_use:
             connection.state = "IDLE"
-            connection.idle_since = connection.checked_at = now
+            connection.checked_at = now
             lesson = self.endpoints[connection.origin].lesson
             connection.idle_until = now + lesson.idle_timeout(now, self.config.idle_timeout)
-            connection.usable_until = INF if idle_hint is None else now + (idle_hint - 2.0)
             self.plan_look(now, connection)
 
     def plan_look(self, now: float, connection: Connection) -> None:
         config = self.config
         probe_at = INF if config.health_check_interval is None else connection.checked_at + config.health_check_interval
         idle_until = connection.idle_until if connection.idle_until > now else now + config.idle_timeout
-        connection.look_at = min(idle_until, connection.usable_until, connection.expires_at, probe_at)
+        # An earlier look is not called off.
+        look_at = min(idle_until, connection.usable_until, connection.expires_at, probe_at, connection.barred_until)
+        connection.look_at = min(connection.look_at, look_at)
 
     def retire(self, connection: Connection) -> None:
-        connection.state = "DRAINING" if connection.in_use else "CLOSING"
+        if connection.in_use:
+            connection.state = "DRAINING"
+            connection.barred_until = INF
+        else:
+            connection.state = "CLOSING"
 
     def evict(self, name: str) -> None:
         for connection in self.of(name, *IDLE_STATES):

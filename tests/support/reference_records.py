@@ -17,10 +17,14 @@ class Connection:
     origin: str
     generation: int
     state: str = "DIALING"
-    waiter: Waiter | None = None
+    covered: list[Waiter] = field(default_factory=list)
+    began: int = 0
     capacity: int = 0
     in_use: int = 0
+    resetting: int = 0
     exchanges: int = 0
+    failed: bool = False
+    barred_until: float = INF
     expires_at: float = INF
     idle_since: float = INF
     idle_until: float = INF
@@ -40,6 +44,8 @@ class Waiter:
     priority: int
     tenant: str | None
     deadline: float
+    connect_timeout: float | None = None
+    arrival: int = 0
     state: str = "NEW"
     dial: Connection | None = None
     connection: Connection | None = None
@@ -54,6 +60,9 @@ class Endpoint:
     limit: int
     min_idle: int
     declared: bool
+    multiplexes: bool
+    expected: float
+    packed: bool = False
     last_used: float = -INF
     target: int = 0
     dial_failures: int = 0

@@ -26,11 +26,21 @@ from penstock._types import Origin
 
 
 class Story:
-    """A machine, its time, and what came of it so far."""
+    """A machine, its time, and what came of it so far.
 
-    def __init__(self, *, chance: float = 0.0, observed: bool = False, **settings: Any) -> None:
+    Args:
+        chance: what the machine is told when it asks for a chance.
+        observed: whether events are built.
+        multiplexes: whether connections may turn out to carry several exchanges.
+        **settings: of the pool.
+    """
+
+    def __init__(
+        self, *, chance: float = 0.0, observed: bool = False, multiplexes: bool = False, **settings: Any
+    ) -> None:
         settings.setdefault("health_check_interval", None)
         self.chance = chance
+        self.multiplexes = multiplexes
         self.machine = PoolMachine(PoolConfig(**settings), chance=lambda: self.chance)
         self.machine.observed = observed
         self.now = 0.0
@@ -44,6 +54,7 @@ class Story:
     # ---- what happens ------------------------------------------------------------------------------------------------
 
     def endpoint(self, name: str = "a", **settings: Any) -> Endpoint:
+        settings.setdefault("multiplexes", self.multiplexes)
         return self.machine.endpoint(self.now, Origin("https", name, 443), **settings)
 
     def ask(

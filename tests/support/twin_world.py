@@ -29,11 +29,14 @@ class TwinWorld(World):
         observed: bool = False,
         floors: dict[str, int] | None = None,
         declared: tuple[str, ...] = (),
+        multiplexing: tuple[str, ...] = (),
     ) -> None:
-        self.reference = ReferencePool(config, chance, floors or {})
+        self.reference = ReferencePool(config, chance, floors or {}, multiplexing)
         self.twins: dict[int, records.Waiter] = {}
         self.copies: dict[int, records.Connection] = {}
-        super().__init__(config, chance=chance, observed=observed, floors=floors, declared=declared)
+        super().__init__(
+            config, chance=chance, observed=observed, floors=floors, declared=declared, multiplexing=multiplexing
+        )
         self.waking = self._tick
 
     def endpoint(self, name: str, *, declared: bool = False) -> Any:
@@ -42,10 +45,18 @@ class TwinWorld(World):
         return endpoint
 
     def acquire(
-        self, name: str, *, priority: int = 0, tenant: str | None = None, wait: float = INF
+        self,
+        name: str,
+        *,
+        priority: int = 0,
+        tenant: str | None = None,
+        wait: float = INF,
+        connect: float | None = None,
     ) -> tuple[Waiter, ConnectionEntry | None]:
-        waiter, entry = super().acquire(name, priority=priority, tenant=tenant, wait=wait)
-        twin = self.reference.acquire(self.now, name, priority, tenant, waiter.deadline)
+        waiter, entry = super().acquire(name, priority=priority, tenant=tenant, wait=wait, connect=connect)
+        twin = self.reference.acquire(
+            self.now, name, priority=priority, tenant=tenant, deadline=waiter.deadline, connect_timeout=connect
+        )
         self.twins[waiter.number] = twin
         return waiter, entry
 
@@ -65,10 +76,17 @@ class TwinWorld(World):
         *,
         succeeded: bool | None = True,
         idle_hint: float | None = None,
+        resetting: bool = False,
     ) -> None:
-        super().release(lease, reason, succeeded=succeeded, idle_hint=idle_hint)
-        twin = self.twins[lease[0].number]
-        self.reference.release(self.now, twin, broken=reason is not None, succeeded=succeeded, idle_hint=idle_hint)
+        super().release(lease, reason, succeeded=succeeded, idle_hint=idle_hint, resetting=resetting)
+        self.reference.release(
+            self.now,
+            self.twins[lease[0].number],
+            broken=reason is not None,
+            succeeded=succeeded,
+            idle_hint=idle_hint,
+            resetting=resetting,
+        )
 
     def refuse(self, lease: tuple[Waiter, ConnectionEntry], reason: CloseReason) -> ConnectionEntry | None:
         other = super().refuse(lease, reason)
@@ -80,10 +98,29 @@ class TwinWorld(World):
         self.reference.connected(self.now, self.copy(entry), capacity)
         return taken
 
-    def dial_failed(self, entry: ConnectionEntry, *, local: bool = False, spare_waiter: bool = False) -> None:
+    def capacity_changed(self, entry: ConnectionEntry, capacity: int) -> None:
+        super().capacity_changed(entry, capacity)
+        self.reference.capacity_changed(self.now, self.copy(entry), capacity)
+
+    def resets_seen(self, entry: ConnectionEntry, resets: int) -> None:
+        super().resets_seen(entry, resets)
+        if entry.state is not State.CLOSED:
+            self.reference.resets_seen(self.now, self.copy(entry), resets)
+        else:
+            self.reference.rest(self.now)
+
+    def going_away(self, entry: ConnectionEntry) -> None:
+        super().going_away(entry)
+        self.reference.going_away(self.now, self.copy(entry))
+
+    def broken(self, entry: ConnectionEntry, reason: CloseReason) -> None:
+        super().broken(entry, reason)
+        self.reference.broken(self.now, self.copy(entry), reason.name)
+
+    def dial_failed(self, entry: ConnectionEntry, *, local: bool = False, allowed: float | None = None) -> None:
         copy = self.copy(entry)
-        super().dial_failed(entry, local=local, spare_waiter=spare_waiter)
-        self.reference.dial_failed(self.now, copy, local=local, spare_waiter=spare_waiter)
+        super().dial_failed(entry, local=local, allowed=allowed)
+        self.reference.dial_failed(self.now, copy, local=local, allowed=allowed)
 
     def closed(self, entry: ConnectionEntry) -> None:
         copy = self.copy(entry)
@@ -146,14 +183,17 @@ class TwinWorld(World):
         live = {entry.id: entry for entry in self.known if entry.state is not State.CLOSED}
         copies = {copy.number: copy for copy in reference.connections}
         same(
-            {number: (entry.endpoint.origin.host, entry.state.name, entry.in_use) for number, entry in live.items()},
-            {number: (copy.origin, copy.state, copy.in_use) for number, copy in copies.items()},
+            {
+                number: (entry.endpoint.origin.host, entry.state.name, entry.in_use, entry.resetting)
+                for number, entry in live.items()
+            },
+            {number: (copy.origin, copy.state, copy.in_use, copy.resetting) for number, copy in copies.items()},
             "connections",
         )
         for number, entry in live.items():
-            mine = entry.waiter.number if entry.waiter else None
-            theirs = copies[number].waiter
-            same(mine, theirs.number if theirs else None, f"on whose behalf dial {number} runs")
+            mine = [waiter.number for waiter in entry.covered]
+            theirs = [waiter.number for waiter in copies[number].covered]
+            same(mine, theirs, f"on whose behalf dial {number} runs")
         same(
             [endpoint.origin.host for endpoint in self.machine.endpoints.values()],
             list(reference.endpoints),
@@ -163,3 +203,4 @@ class TwinWorld(World):
             twin = reference.endpoints[endpoint.origin.host]
             same(endpoint.health.paused_until, twin.paused_until, "the end of the pause")
             same(endpoint.target, twin.target, "what a prewarm still asks for")
+            same(endpoint.expected, twin.expected, "what the next connection is expected to carry")

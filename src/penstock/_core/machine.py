@@ -186,25 +186,23 @@ class PoolMachine(Duties):
         entry.in_use -= 1
         if resetting:
             entry.resetting += 1
-        # What ends the connection ends everything on it, and is one failure.
-        blamed_already = entry.failed and entry.state is not State.ACTIVE
-        if entry.state is State.ACTIVE:
-            if reason is None:
-                reason = self._unfit(now, entry, idle_hint)
-            if reason is not None:
+        was_active = entry.state is State.ACTIVE
+        if was_active and reason is None:
+            reason = self._unfit(now, entry, idle_hint)
+        if was_active and reason is None:
+            self._note_use(now, entry, idle_hint)
+            self._pass_on(now, entry)
+            self._judge(now, entry, succeeded)
+        else:
+            # What ends the connection ends everything on it, and is one failure.
+            self._judge(now, entry, succeeded if was_active or not entry.failed else succeeded or None)
+            if was_active:
+                assert reason is not None
                 self._retire(now, entry, reason)
-            else:
-                self._note_use(now, entry, idle_hint)
-                self._pass_on(now, entry)
-        elif entry.state is State.DRAINING and not entry.in_use:
-            self._close(now, entry, CloseReason.DRAINING)
-        if succeeded:
-            health = endpoint.health
-            if health.exchange_failures or health.pauses:
-                self._recover(now, endpoint)
-        elif succeeded is not None and not blamed_already:
-            entry.failed = True
-            self._exchange_failed(now, endpoint)
+            elif entry.state is State.DRAINING and not entry.in_use:
+                self._close(now, entry, CloseReason.DRAINING)
+        if endpoint.min_idle:
+            self._keep_floor(now, endpoint)
 
     def put_back(self, now: float, entry: ConnectionEntry) -> None:
         """Nothing was sent on a connection that was taken: it goes back as it was, with the idle time that it had."""
@@ -493,6 +491,16 @@ class PoolMachine(Duties):
             del self.endpoints[endpoint.origin]
         else:
             self._schedule(endpoint, max(endpoint.last_used, now) + idle_timeout)
+
+    def _judge(self, now: float, entry: ConnectionEntry, succeeded: bool | None) -> None:
+        """What an exchange says about its endpoint; nothing if `succeeded` is None."""
+        endpoint = entry.endpoint
+        if succeeded:
+            if endpoint.health.exchange_failures or endpoint.health.pauses:
+                self._recover(now, endpoint)
+        elif succeeded is not None:
+            entry.failed = True
+            self._exchange_failed(now, endpoint)
 
     def _recover(self, now: float, endpoint: Endpoint) -> None:
         if endpoint.health.exchange_succeeded(self.config):
