@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from hpack import Decoder, Encoder, HeaderTuple, HPACKError, NeverIndexedHeaderTuple, OversizedHeaderListError
 
-from .._errors import LocalProtocolError, ProtocolReason, quote_peer
+from .._errors import PEER_SAID_LIMIT, LocalProtocolError, ProtocolReason, quote_peer
 from .h2_frames import Code, ConnectionFault, StreamFault
 
 if TYPE_CHECKING:
@@ -94,7 +94,10 @@ class DiscreetDecoder(Decoder):
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, str(error)) from error
         except HPACKError as error:
             raise ConnectionFault(
-                Code.COMPRESSION_ERROR, ProtocolReason.FRAMING, f"a header block cannot be decoded: {error}"
+                Code.COMPRESSION_ERROR,
+                ProtocolReason.FRAMING,
+                # hpack quotes the whole block.
+                f"a header block cannot be decoded: {str(error)[:PEER_SAID_LIMIT]}",
             ) from error
         self.fields = decoded  # type: ignore[assignment]
         interim = self.may_be_interim and decoded and is_interim(decoded[0])
