@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hyperframe import frame as hf
 
-from penstock._errors import ProtocolReason, RemoteProtocolError
+from penstock import HTTP2Config
+from penstock._errors import LocalProtocolError, ProtocolReason
+from penstock._http.exchange import CapacityChanged, GoingAway, ResetsSeen
 from penstock._http.h2_frames import Code
 from tests.support import h2_frames as frames
-from tests.support.h2_conversation import Conversation
+from tests.support.h2_conversation import OK, Conversation
 
 FRAMING, LIMIT = ProtocolReason.FRAMING, ProtocolReason.LIMIT
-
-
-def error_of(exchange: object) -> RemoteProtocolError:
-    error = exchange._error  # type: ignore[attr-defined]
-    assert isinstance(error, RemoteProtocolError)
-    return error
 
 
 # ---- header blocks that cannot be decoded ----------------------------------------------------------------------------
@@ -53,3 +50,296 @@ def test_a_bomb_of_references_ends_the_connection(is_late: bool) -> None:
     fault = talk.fault(frames.headers(1, large + b"\xbe" * 10_000))
 
     assert (fault.code, fault.reason) == (Code.ENHANCE_YOUR_CALM, LIMIT)
+
+
+def test_what_cannot_be_decoded_is_quoted_in_few_words() -> None:
+    talk = Conversation()
+    talk.ask()
+
+    assert len(talk.fault(frames.headers(1, b"\xff" * 16_000)).message) < 200
+
+
+# ---- settings --------------------------------------------------------------------------------------------------------
+
+FORBIDDEN_SETTINGS = {
+    "push, switched on": ({"enable_push": 1}, Code.PROTOCOL_ERROR),
+    "push, neither on nor off": ({"enable_push": 2}, Code.PROTOCOL_ERROR),
+    "frames of nothing": ({"max_frame_size": 0}, Code.PROTOCOL_ERROR),
+    "frames too small": ({"max_frame_size": 16383}, Code.PROTOCOL_ERROR),
+    "frames too large": ({"max_frame_size": 2**24}, Code.PROTOCOL_ERROR),
+    "extended CONNECT, neither on nor off": ({"enable_connect_protocol": 2}, Code.PROTOCOL_ERROR),
+    "a window too large": ({"initial_window_size": 2**31}, Code.FLOW_CONTROL_ERROR),
+}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+@pytest.mark.parametrize("name", FORBIDDEN_SETTINGS)
+def test_forbidden_settings_end_the_connection(name: str, first: bool) -> None:
+    values, code = FORBIDDEN_SETTINGS[name]
+    talk = Conversation(first=b"" if first else None)
+    fault = talk.fault(frames.settings(**values))
+
+    assert (fault.code, fault.reason) == (code, FRAMING)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"max_frame_size": 16384}, {"max_frame_size": 2**24 - 1}, {"initial_window_size": 2**31 - 1}, {"enable_push": 0}],
+)
+def test_settings_at_the_edge_of_what_is_allowed(values: dict[str, int]) -> None:
+    talk = Conversation()
+    talk.hear(frames.settings(**values))
+
+    assert [type(frame) for frame in talk.listen()[-1:]] == [hf.SettingsFrame]
+
+
+def test_a_new_initial_window_that_overflows_an_open_stream_ends_the_connection() -> None:
+    talk = Conversation()
+    talk.ask("POST", content=b"x" * 100_000)
+    talk.hear(frames.window_update(1, 2**30))
+
+    assert talk.fault(frames.settings(initial_window_size=2**31 - 1)).code == Code.FLOW_CONTROL_ERROR
+
+
+def test_a_lower_initial_window_makes_windows_negative_and_nothing_is_sent_until_they_open() -> None:
+    talk = Conversation()
+    talk.ask("POST", content=b"x" * 100_000)
+    talk.session.send_data(1, b"x" * 16_384, end_stream=False)
+    talk.hear(frames.settings(initial_window_size=0))
+    assert talk.session.room(1) == -16_384
+    assert talk.connection.room_for(1) <= 0
+    talk.hear(frames.window_update(1, 16_385))
+
+    assert talk.connection.room_for(1) == 1
+
+
+def test_settings_that_nobody_knows_are_not_kept() -> None:
+    talk = Conversation()
+    for start in range(100, 65_000, 32):
+        talk.hear(frames.settings(dict.fromkeys(range(start, start + 32), 7)))
+
+    assert len(talk.session._h2.remote_settings) < 10
+
+
+def test_the_table_that_compresses_is_never_larger_than_ours_whatever_the_server_allows() -> None:
+    talk = Conversation(HTTP2Config(encoder_table=1000), first=frames.settings(header_table_size=2**32 - 1))
+    for number in range(200):
+        talk.ask(headers=[(f"x-{number}", f"{number}" * 200)])
+        talk.hear(talk.answer(2 * number + 1, end_stream=True))
+        table = talk.session._h2.encoder.header_table
+        assert table.maxsize == 1000
+        assert sum(len(name) + len(value) + 32 for name, value in table.dynamic_entries) <= 1000
+
+
+@pytest.mark.parametrize(("asked", "size"), [(0, 0), (100, 100), (4096, 4096), (2**32 - 1, 4096)])
+def test_the_table_that_compresses_is_as_small_as_the_server_asks(asked: int, size: int) -> None:
+    talk = Conversation(first=frames.settings(header_table_size=asked))
+    talk.ask(headers=[("x-a", "b")])
+
+    assert talk.session._h2.encoder.header_table.maxsize == size
+
+
+def test_a_table_size_that_changes_often_is_told_twice_at_most() -> None:
+    """The smallest in between and the last (RFC 7541 §4.2); nothing piles up while no request is sent."""
+    talk = Conversation()
+    for number in range(1000):
+        talk.hear(frames.settings(header_table_size=(4000, 17, 300)[number % 3]))
+    talk.listen()
+    talk.ask()
+    (head,) = talk.listen()
+
+    assert isinstance(head, hf.HeadersFrame)
+    assert head.data.startswith(b"\x31\x3f\x81\x1f")
+    assert not 0x20 <= head.data[4] < 0x40
+
+
+@pytest.mark.parametrize("allowed", [0, 100])
+def test_a_head_larger_than_the_server_takes_is_not_sent(allowed: int) -> None:
+    talk = Conversation(first=frames.settings(max_header_list_size=allowed))
+    with pytest.raises(LocalProtocolError, match=f"larger than the {allowed} bytes"):
+        talk.ask()
+
+    assert not any(isinstance(frame, hf.HeadersFrame) for frame in talk.listen())
+    assert talk.session.streams == {}
+
+
+def test_a_head_as_large_as_the_server_takes_is_sent() -> None:
+    probe = Conversation()
+    probe.ask()
+    fields = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"api.test"), (b":path", b"/")]
+    size = sum(len(name) + len(value) + 32 for name, value in fields)
+    for allowed, sent in [(size, True), (size - 1, False)]:
+        talk = Conversation(first=frames.settings(max_header_list_size=allowed))
+        if sent:
+            talk.ask()
+            assert list(talk.session.streams) == [1]
+        else:
+            with pytest.raises(LocalProtocolError):
+                talk.ask()
+
+
+def test_acknowledgements_that_nobody_asked_for_are_ignored_and_counted() -> None:
+    talk = Conversation(HTTP2Config(glitch_burst=10, glitch_rate=1.0))
+    talk.hear(frames.settings_ack() * 5, frames.ping(ack=True) * 5)
+
+    assert talk.fault(frames.ping(ack=True)).code == Code.ENHANCE_YOUR_CALM
+
+
+def test_how_many_streams_are_allowed_follows_the_server_and_our_own_limit() -> None:
+    talk = Conversation(HTTP2Config(max_streams=50), first=frames.settings())
+    assert talk.session.capacity == 50
+    talk.session.events.clear()
+    told = []
+    for said in (10, 0, 10, 1000):
+        talk.hear(frames.settings(max_concurrent_streams=said))
+        told += talk.session.events
+        talk.session.events.clear()
+
+    assert told == [CapacityChanged(10), CapacityChanged(0), CapacityChanged(10), CapacityChanged(50)]
+
+
+# ---- floods ----------------------------------------------------------------------------------------------------------
+
+GLITCHES = {
+    "PING": frames.ping(b"12345678"),
+    "unasked acknowledgements of PING": frames.ping(ack=True),
+    "SETTINGS": frames.settings(),
+    "unasked acknowledgements of SETTINGS": frames.settings_ack(),
+    "PRIORITY": frames.priority(1, depends_on=3),
+    "PRIORITY of streams to come": frames.priority(99),
+    "unknown kinds": frames.frame(0xBE, stream=1, payload=b"?"),
+    "ALTSVC": frames.frame("ALTSVC", payload=b"\0\0"),
+    "RST_STREAM on an ended stream": frames.rst(1, 8),
+    "empty DATA on an ended stream": frames.data(1),
+    "DATA on an ended stream": frames.data(1, b"x"),
+    "WINDOW_UPDATE on an ended stream": frames.window_update(1, 1),
+    "HEADERS on an ended stream": frames.headers(1, b"\x88"),
+}
+
+#: What each costs besides: WINDOW_UPDATE has an allowance of its own, and then costs twice on a stream that has ended.
+SLACK = 10
+
+
+@pytest.mark.parametrize("name", GLITCHES)
+def test_a_flood_is_allowed_a_burst_and_then_ends_the_connection(name: str) -> None:
+    talk = Conversation(HTTP2Config(glitch_burst=50, glitch_rate=10.0, max_empty_data=1000))
+    talk.ask()
+    talk.hear(talk.answer(1, end_stream=True))
+    heard = 0
+    with pytest.raises(Exception, match="a flood of frames without use") as caught:
+        for _ in range(100):
+            talk.hear(GLITCHES[name])
+            heard += 1
+
+    assert caught.value.code == Code.ENHANCE_YOUR_CALM  # type: ignore[attr-defined]
+    assert caught.value.reason is LIMIT  # type: ignore[attr-defined]
+    assert 25 <= heard <= 50 + SLACK
+    assert talk.resets() == [], "nothing late is answered"
+
+
+@pytest.mark.parametrize("name", GLITCHES)
+def test_a_trickle_goes_on_for_ever(name: str) -> None:
+    talk = Conversation(HTTP2Config(glitch_burst=50, glitch_rate=20.0, max_empty_data=1000))
+    talk.ask()
+    talk.hear(talk.answer(1, end_stream=True))
+    for _ in range(500):
+        talk.now += 0.1
+        talk.hear(GLITCHES[name])
+        talk.session.take_output()
+
+
+def test_window_updates_in_need_are_no_glitches() -> None:
+    talk = Conversation(HTTP2Config(glitch_burst=1, glitch_rate=0.001))
+    talk.ask("POST", content=b"x" * 100_000)
+    for _ in range(4):
+        talk.session.send_data(1, b"x" * 100, end_stream=False)
+        talk.hear(frames.window_update(1, 100) * 10, frames.window_update(0, 100) * 10)
+
+
+@pytest.mark.parametrize("frame", [frames.data(1), frames.data(1, padding=0), frames.data(1, padding=200)])
+def test_data_frames_of_nothing(frame: bytes) -> None:
+    talk = Conversation(HTTP2Config(max_empty_data=100))
+    talk.ask()
+    talk.hear(talk.answer(1), *[frame] * 100)
+    talk.hear(frames.data(1, b"x"), *[frame] * 100)
+    fault = talk.fault(frame)
+
+    assert (fault.code, fault.reason) == (Code.ENHANCE_YOUR_CALM, LIMIT)
+    assert "max_empty_data" in fault.message
+
+
+def test_data_frames_of_nothing_on_a_stream_that_was_reset_are_counted_as_well() -> None:
+    """Also from a server that never answers the PING behind the reset."""
+    talk = Conversation(HTTP2Config(max_empty_data=100))
+    talk.ask()
+    talk.session.reset(1, Code.CANCEL, talk.now)
+    talk.hear(frames.data(1) * 100)
+
+    assert talk.fault(frames.data(1)).code == Code.ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("kind", ["headers", "window_update"])
+def test_other_frames_on_a_stream_that_was_reset_are_counted_too(kind: str) -> None:
+    talk = Conversation(HTTP2Config(glitch_burst=50, glitch_rate=1.0))
+    talk.ask()
+    talk.session.reset(1, Code.CANCEL, talk.now)
+    frame = frames.headers(1, b"\x88") if kind == "headers" else frames.window_update(1, 1)
+
+    assert talk.fault(*[frame] * 100).code == Code.ENHANCE_YOUR_CALM
+
+
+# ---- late frames -----------------------------------------------------------------------------------------------------
+
+
+def test_what_comes_late_is_not_answered_and_still_counts_for_table_and_window() -> None:
+    talk = Conversation(HTTP2Config(stream_window=65535, connection_window=65535, glitch_burst=4))
+    first, second = talk.ask(), talk.ask()
+    talk.session.reset(1, Code.CANCEL, talk.now)
+    fields = [*OK, (b"x-learned", b"from a late block")]
+    talk.hear(talk.answer(1, fields), *[frames.data(1, b"x" * 16_000)] * 3)
+    talk.hear(talk.answer(3, fields), frames.data(3, b"y", end_stream=True))
+
+    assert second.trailers == []
+    assert second._head is not None
+    assert second._head.headers == [(b"x-learned", b"from a late block")]
+    assert talk.resets() == [(1, Code.CANCEL)]
+    assert talk.credit(0) >= 48_000 - 65535 // 2
+    assert talk.credit(1) == 0
+    assert first.trailers == []
+
+
+def test_a_place_is_free_once_the_server_has_seen_the_reset() -> None:
+    talk = Conversation()
+    for _ in range(3):
+        talk.ask()
+    for stream in (1, 3, 5):
+        talk.session.reset(stream, Code.CANCEL, talk.now)
+    talk.session.events.clear()
+    (ping,) = [frame for frame in talk.listen() if isinstance(frame, hf.PingFrame)]
+    talk.hear(frames.ping(ping.opaque_data, ack=True))
+    (second,) = [frame for frame in talk.listen() if isinstance(frame, hf.PingFrame)]
+    talk.hear(frames.ping(second.opaque_data, ack=True))
+
+    assert talk.session.events == [ResetsSeen(1), ResetsSeen(2)]
+
+
+def test_an_old_answer_to_a_ping_proves_nothing() -> None:
+    talk = Conversation()
+    talk.ask()
+    talk.session.reset(1, Code.CANCEL, talk.now)
+    talk.session.events.clear()
+    talk.hear(frames.ping(b"\0" * 8, ack=True), frames.ping(b"whatever", ack=True))
+
+    assert talk.session.events == []
+    assert talk.session.pings.waits
+
+
+def test_more_resets_than_the_budget_retire_the_connection() -> None:
+    talk = Conversation(HTTP2Config(reset_burst=5, reset_rate=1.0))
+    for number in range(6):
+        assert talk.session.takes_more
+        talk.ask()
+        talk.session.reset(2 * number + 1, Code.CANCEL, talk.now)
+
+    assert not talk.session.takes_more
+    assert [type(event) for event in talk.session.events].count(GoingAway) == 1
