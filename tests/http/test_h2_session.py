@@ -77,7 +77,7 @@ FORBIDDEN_SETTINGS = {
 def test_forbidden_settings_end_the_connection(name: str, first: bool) -> None:
     values, code = FORBIDDEN_SETTINGS[name]
     talk = Conversation(first=b"" if first else None)
-    fault = talk.fault(frames.settings(**values))
+    fault = talk.fault(frames.settings(None, **values))
 
     assert (fault.code, fault.reason) == (code, FRAMING)
 
@@ -88,7 +88,7 @@ def test_forbidden_settings_end_the_connection(name: str, first: bool) -> None:
 )
 def test_settings_at_the_edge_of_what_is_allowed(values: dict[str, int]) -> None:
     talk = Conversation()
-    talk.hear(frames.settings(**values))
+    talk.hear(frames.settings(None, **values))
 
     assert [type(frame) for frame in talk.listen()[-1:]] == [hf.SettingsFrame]
 

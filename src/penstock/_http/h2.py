@@ -322,6 +322,7 @@ class HTTP2Connection:
                     turns = 0
                     await self._wait_for_output()
                     continue
+                replies = session.replies
                 unsent = self._unsent = memoryview(session.take_output())
                 while unsent:
                     taken = stream.try_send(unsent)
@@ -330,7 +331,9 @@ class HTTP2Connection:
                     if not taken:
                         await stream.wait_writable()
                 self._unsent = None
-                self._let_read_on()
+                session.replies -= replies
+                if session.replies <= session.config.max_unsent_replies:
+                    self._let_read_on()
                 self._wake_uploads()
                 turns += 1
                 if turns > _TURNS:
@@ -339,6 +342,7 @@ class HTTP2Connection:
         except WriteError:
             # The reader will find the end, or an answer before it; silence is as bad as an end.
             session.stop_sending(trio.current_time())
+            session.replies = 0
             self._report_events()
             self._set_alarm()
             self._let_read_on()
