@@ -31,7 +31,7 @@ from h2.settings import SettingCodes, Settings
 from .._errors import LocalProtocolError, ProtocolReason
 from .._events import CloseReason
 from .exchange import CapacityChanged, GoingAway, ResetsSeen
-from .h2_fields import CappedEncoder, DiscreetDecoder, request_fields, size_of
+from .h2_fields import request_fields, size_of
 from .h2_floods import Floods
 from .h2_frames import (
     ACK,
@@ -48,6 +48,7 @@ from .h2_frames import (
     window_update,
 )
 from .h2_gate import FrameGate, unpadded
+from .h2_hpack import CappedEncoder, DiscreetDecoder
 from .h2_pings import Pings
 from .h2_resets import Resets
 from .h2_window import ReceiveWindow
@@ -99,7 +100,7 @@ class HTTP2Session:
         pings: signs of life.
         output: frames to send, in order.
         queued: bytes that were ever put into `output`.
-        replies: bytes in `output` that answer the server's own SETTINGS and PING.
+        replies: bytes that answer the server's own SETTINGS and PING and have not left yet; reduced by the owner.
         is_ready: whether the server's SETTINGS have arrived.
         has_answered: whether a response has begun on this connection.
         takes_more: whether a further stream may be opened.
@@ -204,7 +205,6 @@ class HTTP2Session:
         """Everything that is to be sent."""
         data = self.output[0] if len(self.output) == 1 else b"".join(self.output)
         self.output = []
-        self.replies = 0
         return data
 
     def _put(self, data: bytes) -> None:
