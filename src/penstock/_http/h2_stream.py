@@ -157,6 +157,8 @@ class HTTP2Exchange:
                     timer.first_byte()
             if self._ended and not self._pieces:
                 self.outcome = self.outcome or self._outcome_at_end
+            if upload is not None and upload.is_stopping:
+                await self._stop_upload(upload)
             return self._head
         except BaseException as error:
             self._fail(error)
@@ -210,10 +212,11 @@ class HTTP2Exchange:
         self._raise_error()
 
     async def _stop_upload(self, upload: HTTP2Upload) -> None:
-        """Nothing of the caller's runs on after `send` has failed."""
+        """Nothing of the caller's runs on behind their back once it is not wanted any more."""
         upload.stop()
-        with trio.CancelScope(shield=True):
-            await upload.stopped.wait()
+        if not upload.stopped.is_set():
+            with trio.CancelScope(shield=True):
+                await upload.stopped.wait()
 
     # ---- the response ------------------------------------------------------------------------------------------------
 
@@ -221,20 +224,24 @@ class HTTP2Exchange:
         """The next piece of the body; see `Exchange.receive`."""
         try:
             piece = self.try_receive()
-            if piece is not None:
+            if piece is None:
+                timer.read()
+                while piece is None:
+                    await self._wait()
+                    piece = self.try_receive()
+                self._turns = 0
+            else:
                 self._turns += 1
                 if self._turns > _TURNS:
                     self._turns = 0
                     await trio.lowlevel.checkpoint()
-                return piece
-            timer.read()
-            while piece is None:
-                await self._wait()
-                piece = self.try_receive()
-            self._turns = 0
+            if self._ended and self.upload is not None:
+                await self._stop_upload(self.upload)
             return piece
         except BaseException as error:
             self._fail(error)
+            if self.upload is not None:
+                await self._stop_upload(self.upload)  # noqa: ASYNC102 - it is shielded, and ends what it waits for
             raise
 
     def try_receive(self) -> bytes | None:

@@ -51,6 +51,11 @@ class HTTP2Upload:
         """Send nothing more."""
         self._scope.cancel()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._scope.cancel_called
+
     async def run(self, timer: PhaseTimer) -> None:
         """Send the content and what ends the request."""
         try:
