@@ -1,4 +1,4 @@
-"""GOAWAY: what the server still finishes is delivered, what it did not process is sent again, and nothing is done twice.
+"""GOAWAY: what the server finishes is delivered, what it did not process is sent again, and nothing is done twice.
 
 The grid plays every position × last stream × code × number of streams × method on virtual time. The server counts which
 requests it processed, and where.
