@@ -1,9 +1,8 @@
 """Header fields over HTTP/2: what is sent, and our own check of what is received.
 
 h2 checks nothing that leaves, accepts a `:status` of "abc", and ends the whole connection where one response is
-malformed. So fields are encoded as `build_request` has checked them, and what is decoded is checked here, in one pass,
-while h2 is shown only what its state machine needs: whether a response is interim. A malformed response then costs its
-own stream and no other (RFC 9113 §8.1.1).
+malformed. So fields are encoded as `build_request` has checked them, and what is decoded (see `h2_hpack`) is checked
+here, in one pass. A malformed response then costs its own stream and no other (RFC 9113 §8.1.1).
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from hpack import Decoder, Encoder, HeaderTuple, HPACKError, NeverIndexedHeaderTuple, OversizedHeaderListError
+from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
-from .._errors import PEER_SAID_LIMIT, LocalProtocolError, ProtocolReason, quote_peer
-from .h2_frames import Code, ConnectionFault, StreamFault
+from .._errors import LocalProtocolError, ProtocolReason, quote_peer
+from .h2_frames import Code, StreamFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,72 +40,6 @@ _SHORT_COOKIE: Final = 20
 #: Names that have passed the check. Bounded, because a server may make names up.
 _good_names: set[bytes] = set()
 _NAMES_KEPT: Final = 1024
-
-
-class CappedEncoder(Encoder):
-    """An HPACK encoder whose table is never larger than we want, whatever the server would allow.
-
-    The server's SETTINGS_HEADER_TABLE_SIZE is a permission (RFC 7541 §4.2), and h2 takes up all of it.
-    """
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._limit = limit
-        self.header_table_size = self.header_table.maxsize
-
-    @property
-    def header_table_size(self) -> int:
-        """Bytes of the table."""
-        return self.header_table.maxsize
-
-    @header_table_size.setter
-    def header_table_size(self, value: int) -> None:
-        size = min(value, self._limit)
-        self.header_table.maxsize = size
-        if self.header_table.resized:
-            # The next block tells the smallest size in between, and the last (RFC 7541 §4.2).
-            smallest = min([size, *self.table_size_changes])
-            self.table_size_changes = [size] if smallest == size else [smallest, size]
-
-
-class DiscreetDecoder(Decoder):
-    """An HPACK decoder that keeps the fields to itself, and shows h2 no more than an interim status.
-
-    Attributes:
-        fields: what was decoded last.
-        may_be_interim: whether the block may be the head of an interim response; set by the owner before each block.
-    """
-
-    def __init__(self, max_header_list_size: int) -> None:
-        super().__init__(max_header_list_size)
-        self.fields: HeaderList = []
-        self.may_be_interim = False
-
-    def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:  # noqa: ARG002 - the base class asks
-        """Decode a block.
-
-        Raises:
-            ConnectionFault: it cannot be decoded, or is too large; the table is of no use any more (RFC 9113 §4.3).
-        """
-        try:
-            decoded = list(super().decode(data, raw=True))
-        except OversizedHeaderListError as error:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, str(error)) from error
-        except HPACKError as error:
-            raise ConnectionFault(
-                Code.COMPRESSION_ERROR,
-                ProtocolReason.FRAMING,
-                # hpack quotes the whole block.
-                f"a header block cannot be decoded: {str(error)[:PEER_SAID_LIMIT]}",
-            ) from error
-        self.fields = decoded  # type: ignore[assignment]
-        interim = self.may_be_interim and decoded and is_interim(decoded[0])
-        return decoded[:1] if interim else []
-
-
-def is_interim(field: tuple[bytes, bytes]) -> bool:
-    """Whether a field says that a response is interim (RFC 9110 §15.2)."""
-    return field[0] == b":status" and len(field[1]) == 3 and field[1][:1] == b"1"
 
 
 def request_fields(request: WireRequest, scheme: bytes) -> list[HeaderTuple | tuple[bytes, bytes]]:
