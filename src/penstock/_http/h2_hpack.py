@@ -63,7 +63,9 @@ class CappedEncoder(Encoder):
         size = min(value, self._limit)
         self._blocks.clear()
         self.header_table.maxsize = size
-        if self.header_table.resized:
+        if self.header_table.resized or self.table_size_changes:
+            # hpack forgets what it has not told yet when the same size is set twice.
+            self.header_table.resized = True
             # The next block tells the smallest size in between, and the last (RFC 7541 §4.2).
             smallest = min([size, *self.table_size_changes])
             self.table_size_changes = [size] if smallest == size else [smallest, size]
