@@ -206,7 +206,8 @@ async def test_timeouts_in_a_row_with_nothing_heard_end_the_use_of_a_connection(
         # The endpoint itself may be left alone for a moment after as many failures.
         assert trio.current_time() < start + 1
         assert heads(server) == [4, 1]
-        assert s.seen.close_reasons == ["stalled"]
+        # The endpoint's own count of failures is the same, and may be full in the same instant.
+        assert s.seen.close_reasons in (["stalled"], ["unhealthy_endpoint"])
 
 
 async def test_streams_on_a_stalled_connection_fail_when_the_ping_is_not_answered(autojump_clock: MockClock) -> None:
