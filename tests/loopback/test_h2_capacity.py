@@ -61,27 +61,30 @@ async def test_a_thousand_exchanges_fill_ten_connections_and_none_waits_beside_r
 
     server = H2Server(app, max_concurrent_streams=CAP)
     config = penstock.PoolConfig(max_connections_per_host=10, http1=False, tls=client_config())
-    async with ScriptServer(server, tls=alpn_context("h2") if tls else None) as sockets:
-        async with penstock.Pool(config) as pool, penstock.Client(pool=pool) as client:
-            watcher = RoomWatcher(pool)
-            pool.add_instrument(watcher)
-            answers: list[bytes] = []
+    async with (
+        ScriptServer(server, tls=alpn_context("h2") if tls else None) as sockets,
+        penstock.Pool(config) as pool,
+        penstock.Client(pool=pool) as client,
+    ):
+        watcher = RoomWatcher(pool)
+        pool.add_instrument(watcher)
+        answers: list[bytes] = []
 
-            async def ask() -> None:
-                answers.append((await client.get(sockets.url)).content)
+        async def ask() -> None:
+            answers.append((await client.get(sockets.url)).content)
 
-            with trio.fail_after(60):
-                # Twice: over connections that are being dialled, and over those that are there.
-                for _ in range(2):
-                    async with trio.open_nursery() as nursery:
-                        for _ in range(EXCHANGES):
-                            nursery.start_soon(ask)
-            assert answers == [b"ok"] * (2 * EXCHANGES)
-            counts = pool.statistics().counts
-            assert (counts.dials_ok, counts.dials_failed) == (10, 0)
-            assert watcher.looks > 2 * EXCHANGES
-            assert watcher.waited_beside_room == []
-            assert watcher.above_the_limit == []
+        with trio.fail_after(60):
+            # Twice: over connections that are being dialled, and over those that are there.
+            for _ in range(2):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(EXCHANGES):
+                        nursery.start_soon(ask)
+        assert answers == [b"ok"] * (2 * EXCHANGES)
+        counts = pool.statistics().counts
+        assert (counts.dials_ok, counts.dials_failed) == (10, 0)
+        assert watcher.looks > 2 * EXCHANGES
+        assert watcher.waited_beside_room == []
+        assert watcher.above_the_limit == []
     assert server.connections == 10
     assert server.peak_streams == CAP
     assert server.refused == 0
