@@ -93,6 +93,7 @@ async def test_after_ten_thousand_a_connection_is_as_good_as_new(autojump_clock:
     async with scene(server, http1=False, max_connections_per_host=1, max_waiters=10_000, http2_config=config) as s:
         for _ in range(10):
             await at_once(1000, lambda: drop(s))
+        await settle()
         assert len(server.resets) == 10_000
         # All places are there at once.
         answers = await at_once(100, lambda: s.client.get(f"{s.url}/ok"))

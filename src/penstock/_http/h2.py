@@ -2,8 +2,9 @@
 
 The reader is the task that runs the connection. It reads always, also while nobody waits, so that a PING is answered
 and a GOAWAY heard on an idle connection. The writer sends what the session has put into its output, everything at once
-each time it wakes, so that the requests of one moment leave in one write, and a caller who is cancelled never cuts
-a frame in half.
+each time it wakes, so that the requests of one moment leave in one write. Only what a lone request has to say is tried
+at once, in the step that says it; what does not leave then is the writer's. So a caller who is cancelled never cuts a
+frame in half.
 
 Rules of this file:
 
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 _INF: Final = float("inf")
 
 READ_SIZE: Final = 65536
+
+#: After a read of less than this another one at once would most likely find nothing.
+_LITTLE: Final = 16384
 
 #: Reads, and writes, that succeed at once before other tasks get a turn.
 _TURNS: Final = 16
@@ -131,6 +135,7 @@ class HTTP2Connection:
         "_tasks",
         "_threshold",
         "_unsent",
+        "_unsent_replies",
         "_watchdog",
         "_writer",
         "blocked",
@@ -157,6 +162,7 @@ class HTTP2Connection:
         self._asking: dict[HTTP2Exchange, None] = {}
         # What was taken from the output and not by the stream yet.
         self._unsent: memoryview | None = None
+        self._unsent_replies = 0
         self._writer: trio.lowlevel.Task | None = None
         self._reader_waits: trio.Event | None = None
         self._tasks: trio.Nursery | None = None
@@ -286,6 +292,9 @@ class HTTP2Connection:
                 if session.replies > session.config.max_unsent_replies:
                     self._reader_waits = trio.Event()
                     await self._reader_waits.wait()
+                elif len(data) < _LITTLE:
+                    turns = 0
+                    await stream.wait_readable()
                 elif turns > _TURNS:
                     turns = 0
                     await trio.lowlevel.checkpoint()
@@ -318,20 +327,14 @@ class HTTP2Connection:
                 self._set_alarm()
                 if session.events:
                     self._report_events()
-                if not session.output:
-                    turns = 0
-                    await self._wait_for_output()
-                    continue
-                replies = session.replies
-                unsent = self._unsent = memoryview(session.take_output())
-                while unsent:
-                    taken = stream.try_send(unsent)
-                    self.sent += taken
-                    unsent = self._unsent = unsent[taken:]
-                    if not taken:
-                        await stream.wait_writable()
-                self._unsent = None
-                session.replies -= replies
+                if self._unsent is None:
+                    if not session.output:
+                        turns = 0
+                        await self._wait_for_output()
+                        continue
+                    self._take_output()
+                while not self._try_send():
+                    await stream.wait_writable()
                 if session.replies <= session.config.max_unsent_replies:
                     self._let_read_on()
                 self._wake_uploads()
@@ -355,11 +358,42 @@ class HTTP2Connection:
         self._writer = None
         return trio.lowlevel.Abort.SUCCEEDED
 
+    def _take_output(self) -> None:
+        self._unsent_replies = self.session.replies
+        self._unsent = memoryview(self.session.take_output())
+
+    def _try_send(self) -> bool:
+        """Send what was taken, as far as it goes at once; whether all of it has left.
+
+        Raises:
+            WriteError: the connection broke.
+        """
+        unsent = self._unsent
+        assert unsent is not None
+        while unsent:
+            taken = self.stream.try_send(unsent)
+            if not taken:
+                return False
+            self.sent += taken
+            unsent = self._unsent = unsent[taken:]
+        self._unsent = None
+        self.session.replies -= self._unsent_replies
+        return True
+
     def wake_writer(self) -> None:
         """There is something to send, or to report."""
-        if self._writer is not None and (self.session.output or self.session.events):
-            task, self._writer = self._writer, None
-            trio.lowlevel.reschedule(task)
+        session = self.session
+        if self._writer is None or not (session.output or session.events):
+            return
+        if len(session.streams) <= 1 and not session.events:
+            # A lone request is spared the way through the writer. What does not go at once is left to it, errors too.
+            self._take_output()
+            with suppress(WriteError):
+                if self._try_send():
+                    self._set_alarm()
+                    return
+        task, self._writer = self._writer, None
+        trio.lowlevel.reschedule(task)
 
     def _let_read_on(self) -> None:
         if self._reader_waits is not None:
