@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -66,6 +66,7 @@ class PoolModel(RuleBasedStateMachine):
         chance=st.sampled_from([0.0, 0.5, 1.0]),
         observed=st.booleans(),
         twin=st.booleans(),
+        wide=st.booleans(),
         names=st.fixed_dictionaries(
             {
                 "declared": st.sampled_from([(), ("a",), ("a", "b")]),
@@ -73,18 +74,17 @@ class PoolModel(RuleBasedStateMachine):
             }
         ),
     )
-    def open(
-        self, config: PoolConfig, chance: float, observed: bool, twin: bool, names: dict[str, tuple[str, ...]]
-    ) -> None:
+    def open(self, config: PoolConfig, wide: bool, twin: bool, names: dict[str, tuple[str, ...]], **how: Any) -> None:
+        self.wide = wide
         self.twin = twin
         if twin:
             # Left open: whose floor gets the last slot of the total, and when a floor tries again for which there was
             # no room among the idle ones. So only one endpoint has a floor, and only where idle ones have no limit.
             self.floor = "a" if config.max_idle_connections is None else None
             floors = {name: config.min_idle if name == self.floor else 0 for name in ("a", "b", "c")}
-            self.world = TwinWorld(config, chance=chance, observed=observed, floors=floors, **names)
+            self.world = TwinWorld(config, floors=floors, **how, **names)
         else:
-            self.world = World(config, chance=chance, observed=observed, **names)
+            self.world = World(config, **how, **names)
 
     def pick(self, where: list[T], pick: int) -> T:
         return where[pick % len(where)]
@@ -155,9 +155,11 @@ class PoolModel(RuleBasedStateMachine):
     # ---- connections -------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.world.dials)
-    @rule(pick=PICKS, capacity=st.sampled_from([1, 1, 2, 3, 3, 5, 0]))
+    @rule(pick=PICKS, capacity=st.sampled_from([1, 1, 1, 2, 3, 5, 0]))
     def connected(self, pick: int, capacity: int) -> None:
         self.world.moment()
+        if self.wide and capacity:
+            capacity = max(capacity, 3)
         self.world.connected(self.pick(self.world.dials, pick), capacity)
 
     @precondition(lambda self: self.world.dials)
@@ -212,6 +214,17 @@ class PoolModel(RuleBasedStateMachine):
         there = self.world.in_state(*CONNECTED)
         if there:
             self.world.going_away(self.pick(there, pick))
+
+    @precondition(lambda self: self.world.leases)
+    @rule(pick=PICKS)
+    def break_under_all(self, pick: int) -> None:
+        self.world.moment()
+        entry = self.pick(self.world.leases, pick)[1]
+        self.world.broken(entry, CloseReason.IO_ERROR)
+        for lease in [lease for lease in self.world.leases if lease[1] is entry]:
+            self.world.moment()
+            self.world.release(lease, CloseReason.IO_ERROR, succeeded=False, resetting=self.seen_early(entry))
+            self.world.check()
 
     @precondition(lambda self: self.world.known)
     @rule(pick=PICKS, reason=st.sampled_from([CloseReason.PEER_CLOSED, CloseReason.PING_TIMEOUT]))

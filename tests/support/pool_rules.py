@@ -128,8 +128,11 @@ class Rules(Books):
             health = endpoint.health
             dials = len(self.of(endpoint, State.DIALING))
             if len(self.slots(endpoint)) >= endpoint.max_connections:
+                oldest = endpoint.upstream.queue.oldest_uncovered
                 stuck = self.of(endpoint, State.IDLE) and not self.of(endpoint, State.CLOSING)
-                require(not stuck, "who wants a fresh connection is held up by idle ones")
+                require(
+                    not stuck or (oldest and not oldest.fresh), "who wants a fresh connection is held up by idle ones"
+                )
                 continue
             if dials >= self.config.max_dials_per_host:
                 continue

@@ -471,7 +471,7 @@ class ReferencePool:
     def make_way(self) -> None:
         for name, lacking in self.lacking.items():
             slots = [connection for connection in self.connections if connection.origin == name]
-            full = name in self.endpoints and len(slots) >= self.endpoints[name].limit
+            full = name in self.endpoints and len(slots) >= self.endpoints[name].limit and not self.is_barred(name)
             if full and lacking and lacking[0].fresh and self.of(name, "IDLE") and not self.of(name, "CLOSING"):
                 self.evict(name)
 
@@ -533,15 +533,15 @@ class ReferencePool:
         dials = self.of(name, "DIALING")
         spare = [dial for dial in dials if self.is_spare(dial)]
         endpoint.expected = expected
-        surplus = []
+        surplus: list[Waiter] = []
         for dial in dials:
-            while len(dial.covered) > expected:
-                surplus.append(dial.covered.pop())
+            places = min(len(dial.covered), expected)
+            surplus += dial.covered[int(places) :]
+            del dial.covered[int(places) :]
             if dial not in spare and self.is_spare(dial):
                 self.turn += 1.0
                 dial.spare_since = self.turn
-        by_place = sorted(surplus, key=lambda waiter: waiter.arrival)
-        self.uncover(name, by_place)
+        self.uncover(name, surplus)
 
     def join(self, waiter: Waiter, *, first: bool) -> None:
         waiter.state = "QUEUED"

@@ -124,6 +124,7 @@ class PoolMachine(Duties):
         """The waiter gave up. No-op if it has ended already: what was delivered has to be released."""
         if waiter.state is WaiterState.QUEUED:
             self._end(now, waiter, RejectReason.CANCELLED, None)
+            self._make_way(now, waiter.endpoint)
 
     def refuse(self, now: float, waiter: Waiter, entry: ConnectionEntry, reason: CloseReason) -> ConnectionEntry | None:
         """The last look at a delivered connection found it unfit: it is closed, and the waiter's turn comes again.
@@ -395,6 +396,7 @@ class PoolMachine(Duties):
                 self._connection_due(now, subject)
             elif isinstance(subject, Waiter):
                 self._end(now, subject, RejectReason.POOL_TIMEOUT, subject.endpoint.health.last_error)
+                self._make_way(now, subject.endpoint)
             else:
                 assert isinstance(subject, Endpoint)
                 self._endpoint_due(now, subject)

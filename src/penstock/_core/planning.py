@@ -263,6 +263,7 @@ class Planning:
             and states[State.IDLE]
             and not states[State.CLOSING]
             and endpoint.slots >= endpoint.max_connections
+            and not endpoint.barred
             and self.phase is Phase.RUNNING
         ):
             self._close_idle(now, endpoint, CloseReason.SUSPECT)
