@@ -511,15 +511,14 @@ class HTTP2Session:
 
     def _on_window_update(self, frame: Frame, now: float) -> None:
         self._floods.window_update(now)
-        exchange = None
+        # The first bit is reserved, and ignored (RFC 9113 §6.9); h2 would not.
+        increment = int.from_bytes(frame.payload, "big") & LARGEST_WINDOW
         if frame.stream:
-            exchange = self._find(frame.stream, Kind.WINDOW_UPDATE, now)
-            if exchange is None:
+            if self._find(frame.stream, Kind.WINDOW_UPDATE, now) is None:
                 return
-            increment = int.from_bytes(frame.payload, "big") & LARGEST_WINDOW
             if not increment:
                 raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "a WINDOW_UPDATE by nothing")
-        for event in self._tell_h2(frame):
+        for event in self._tell_h2(frame._replace(payload=increment.to_bytes(4, "big"))):
             if isinstance(event, StreamReset):
                 # The window became too large, and h2 has reset the stream (RFC 9113 §6.9.1).
                 raise StreamFault(Code.FLOW_CONTROL_ERROR, ProtocolReason.FRAMING, "a window of more than 2³¹−1 bytes")
