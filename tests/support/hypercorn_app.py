@@ -8,7 +8,6 @@ GET /events/N       N server-sent events, "event 0" to "event N-1", 0.01 seconds
 GET /status/CODE    this status, without a body
 GET /about          "HTTP-VERSION SCHEME METHOD PATH"
 POST /echo          the upload, piece by piece as it comes
-POST /early         413 before the upload is read
 """
 
 from __future__ import annotations
