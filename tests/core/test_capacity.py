@@ -586,6 +586,21 @@ def test_the_time_of_a_barred_connection_counts_from_when_it_was_barred() -> Non
     assert story.states() == {number: "DRAINING"}
 
 
+def test_an_older_timer_does_not_hide_that_a_connection_is_barred() -> None:
+    story = Story(http2_config=BARRED, idle_timeout=10.0)
+    number = story.idle()
+    story.now = 5.0
+    assert story.ask() == number
+    story.capacity(number, 0)
+    story.wake(10.0)
+    assert story.wake_at == 15.0
+    story.wake(15.0)
+    assert story.wake_at == 35.0
+
+    story.wake(35.0)
+    assert story.states() == {number: "DRAINING"}
+
+
 def test_a_connection_that_is_allowed_something_again_in_time_stays() -> None:
     story = Story(http2_config=BARRED)
     number = story.active(capacity=2)

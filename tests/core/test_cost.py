@@ -192,6 +192,71 @@ def test_making_room_among_many_idle_connections() -> None:
     assert costs[1] < costs[0] * MARGIN
 
 
+def many_on_one(capacity: int, waiters: int) -> tuple[PoolMachine, ConnectionEntry]:
+    """A full connection that carries many exchanges, and so many waiters behind it."""
+    config = PoolConfig(max_connections=1, max_waiters=capacity + waiters)
+    machine = PoolMachine(config, chance=lambda: 0.5)
+    endpoint = machine.endpoint(0.0, Origin("https", "a", 443), multiplexes=True)
+    for _ in range(capacity + waiters):
+        machine.acquire(0.0, Waiter(endpoint))
+    (entry,) = endpoint.connections
+    machine.connected(0.0, entry, None, capacity)
+    machine.take_actions()
+    return machine, entry
+
+
+def reset_and_see(machine: PoolMachine, entry: ConnectionEntry) -> None:
+    machine.release(1.0, entry, resetting=True)
+    machine.resets_seen(1.0, entry, 1)
+
+
+def test_resets_on_a_connection_that_carries_many() -> None:
+    costs = []
+    for count in (FEW, MANY):
+        machine, entry = many_on_one(count, count)
+        costs.append(sum(steps(reset_and_see, machine, entry) for _ in range(5)))
+
+    assert costs[1] < costs[0] * MARGIN
+
+
+def test_taking_and_giving_back_beside_many_others() -> None:
+    costs = []
+    for count in (FEW, MANY):
+        machine, entry = many_on_one(count, 0)
+        machine.release(1.0, entry)
+        take_and_give_back(machine, entry.endpoint)
+        costs.append(max(steps(take_and_give_back, machine, entry.endpoint) for _ in range(20)))
+
+    assert costs[1] < costs[0] * MARGIN
+
+
+def break_and_close(machine: PoolMachine, entry: ConnectionEntry) -> None:
+    machine.going_away(1.0, entry, CloseReason.GOAWAY)
+    machine.broken(1.0, entry, CloseReason.IO_ERROR)
+
+
+def test_the_end_of_a_connection_that_carries_many() -> None:
+    costs = []
+    for count in (FEW, MANY):
+        machine, entry = many_on_one(count, count)
+        costs.append(steps(break_and_close, machine, entry))
+
+    assert costs[1] < costs[0] * MARGIN
+
+
+def test_joining_and_leaving_a_dial_that_many_share() -> None:
+    costs = []
+    for count in (FEW, MANY):
+        machine = PoolMachine(PoolConfig(max_waiters=2 * MANY), chance=lambda: 0.5)
+        endpoint = machine.endpoint(0.0, Origin("https", "a", 443), multiplexes=True)
+        for _ in range(count):
+            machine.acquire(0.0, Waiter(endpoint))
+        join_and_leave(machine, endpoint)
+        costs.append(max(steps(join_and_leave, machine, endpoint) for _ in range(20)))
+
+    assert costs[1] < costs[0] * MARGIN
+
+
 def test_waking_up_costs_what_is_due_and_no_more() -> None:
     costs = []
     for count in (FEW, MANY):

@@ -40,6 +40,38 @@ def test_the_life_of_a_connection() -> None:
     ]
 
 
+def test_the_life_of_a_connection_that_carries_several_exchanges() -> None:
+    story = Story(observed=True, multiplexes=True)
+    origin = story.endpoint().origin
+    story.ask()
+    story.connect(1, capacity=10)
+    story.now = 1.0
+    assert story.ask() == 1
+    story.capacity(1, 1)
+    story.now = 2.0
+    story.release(1)
+    story.going_away(1, CloseReason.GOAWAY)
+    story.capacity(1, 0)
+    story.now = 3.0
+    story.release(1)
+    story.closed(1)
+    story.listen()
+
+    assert story.events == [
+        events.WaiterQueued(0.0, origin, 1),
+        events.DialStarted(0.0, origin, 1),
+        events.ConnectionOpened(0.0, origin, 1),
+        events.ConnectionTaken(0.0, origin, 1, 0.0),
+        events.ConnectionTaken(1.0, origin, 1, 0.0),
+        events.CapacityChanged(1.0, origin, 1, 1),
+        events.ConnectionReturned(2.0, origin, 1),
+        events.ConnectionRetired(2.0, origin, 1, CloseReason.GOAWAY),
+        events.CapacityChanged(2.0, origin, 1, 0),
+        events.ConnectionClosing(3.0, origin, 1, CloseReason.GOAWAY),
+        events.ConnectionClosed(3.0, origin, 1, CloseReason.GOAWAY),
+    ]
+
+
 def test_a_dial_that_fails_and_an_endpoint_that_recovers() -> None:
     story = Story(observed=True, unhealthy_threshold=1, dial_backoff=0.5)
     origin = story.endpoint().origin

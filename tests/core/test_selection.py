@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from penstock._http2_config import HTTP2Config
 from tests.support.story import Story
 
 ORDERS = ["lifo", "round_robin", "least_loaded"]
@@ -136,3 +137,83 @@ def test_what_is_not_ready_is_taken_out_without_a_word(reuse: str) -> None:
 
     assert story.told() == ["dial 1", "fail 1: pool_closed", "close 1: draining"]
     assert len(story.endpoint().ready) == 0
+
+
+# ---- connections that carry several exchanges ------------------------------------------------------------------------
+
+
+def several(count: int, soft_streams: int, **settings: object) -> Story:
+    """So many connections with room for four exchanges each."""
+    story = Story(http2_config=HTTP2Config(soft_streams=soft_streams), **settings)
+    story.machine.prewarm(story.now, story.endpoint(), count)
+    story.listen()
+    for number in range(1, count + 1):
+        story.connect(number, capacity=4)
+    story.told()
+    return story
+
+
+def test_the_oldest_are_filled_up_to_the_soft_limit_and_then_all_evenly() -> None:
+    story = several(3, 2)
+
+    assert [story.ask() for _ in range(13)] == [1, 1, 2, 2, 3, 3, 1, 2, 3, 1, 2, 3, None]
+
+
+def test_what_is_given_back_to_an_old_connection_is_taken_there_again() -> None:
+    story = several(2, 2)
+    assert [story.ask() for _ in range(3)] == [1, 1, 2]
+    story.release(1)
+    assert story.ask() == 1
+
+
+def test_surplus_connections_become_idle_and_expire() -> None:
+    story = several(2, 2, idle_timeout=10.0)
+    assert [story.ask() for _ in range(3)] == [1, 1, 2]
+    story.release(2)
+    for at in range(1, 12):
+        story.wake(float(at))
+        story.release(1)
+        assert story.ask() == 1
+
+    assert story.told() == ["close 2: idle_expired"]
+
+
+def test_a_new_connection_is_opened_only_when_all_are_full() -> None:
+    story = several(1, 2)
+    assert [story.ask() for _ in range(4)] == [1, 1, 1, 1]
+    assert story.told() == []
+
+    assert story.ask() is None
+    assert story.told() == ["dial 2"]
+
+
+def test_connections_that_were_there_before_are_sorted_in_with_the_first_that_carries_several() -> None:
+    story = Story()
+    story.machine.prewarm(story.now, story.endpoint(), 3)
+    story.listen()
+    story.connect(1)
+    story.connect(2)
+    story.connect(3, capacity=4)
+
+    assert [story.ask(), story.ask(), story.ask()] == [1, 2, 3]
+
+
+def test_a_load_that_leaves_the_order_as_it_is_costs_nothing() -> None:
+    story = several(2, 64)
+    for _ in range(1000):
+        assert story.ask() == 1
+        story.release(1)
+
+    assert len(story.endpoint().ready._heap) == 2
+
+
+def test_loads_of_the_past_are_forgotten() -> None:
+    story = several(2, 1)
+    for _ in range(1000):
+        assert story.ask() == 1
+        assert story.ask() == 2
+        assert story.ask() == 1
+        for number in (1, 1, 2):
+            story.release(number)
+
+    assert len(story.endpoint().ready._heap) < 100

@@ -36,7 +36,7 @@ def configs(draw: st.DrawFn) -> PoolConfig:
     """Limits small enough to bite."""
     per_host = draw(st.integers(1, 4))
     return PoolConfig(
-        max_connections=draw(st.integers(1, 6)),
+        max_connections=draw(st.sampled_from([1, 1, 2, 3, 4, 5, 6])),
         max_connections_per_host=per_host,
         max_idle_connections=draw(st.none() | st.integers(0, 3)),
         min_idle=draw(st.sampled_from([0, 0, 1, min(2, per_host)])),
@@ -46,7 +46,7 @@ def configs(draw: st.DrawFn) -> PoolConfig:
         idle_timeout=10.0023,
         keep_alive_timeout=draw(st.sampled_from([25.0031, 1800.0])),
         max_requests_per_connection=draw(st.none() | st.integers(1, 3)),
-        reuse=draw(st.sampled_from(["lifo", "round_robin", "least_loaded"])),
+        reuse=draw(st.sampled_from(["lifo", "lifo", "round_robin", "least_loaded"])),
         health_check_interval=draw(st.sampled_from([None, 4.0037])),
         unhealthy_threshold=draw(st.integers(1, 3)),
         dial_backoff=0.1,
@@ -65,8 +65,9 @@ class PoolModel(RuleBasedStateMachine):
         config=configs(),
         chance=st.sampled_from([0.0, 0.5, 1.0]),
         observed=st.booleans(),
-        twin=st.booleans(),
+        twin=st.sampled_from([True, True, False]),
         wide=st.booleans(),
+        warm=st.lists(st.tuples(NAMES, st.integers(1, 5), st.sampled_from([1, 2, 3, 5])), max_size=3),
         names=st.fixed_dictionaries(
             {
                 "declared": st.sampled_from([(), ("a",), ("a", "b")]),
@@ -74,7 +75,15 @@ class PoolModel(RuleBasedStateMachine):
             }
         ),
     )
-    def open(self, config: PoolConfig, wide: bool, twin: bool, names: dict[str, tuple[str, ...]], **how: Any) -> None:
+    def open(
+        self,
+        config: PoolConfig,
+        wide: bool,
+        twin: bool,
+        warm: list[tuple[str, int, int]],
+        names: dict[str, tuple[str, ...]],
+        **how: Any,
+    ) -> None:
         self.wide = wide
         self.twin = twin
         if twin:
@@ -85,6 +94,23 @@ class PoolModel(RuleBasedStateMachine):
             self.world = TwinWorld(config, floors=floors, **how, **names)
         else:
             self.world = World(config, **how, **names)
+
+        for name, count, capacity in warm:
+            self.burst(name, count, capacity)
+
+    @rule(name=NAMES, count=st.integers(1, 5), capacity=st.sampled_from([1, 2, 3, 5]))
+    def several_come_and_every_dial_works(self, name: str, count: int, capacity: int) -> None:
+        self.burst(name, count, capacity)
+
+    def burst(self, name: str, count: int, capacity: int) -> None:
+        for _ in range(count):
+            self.world.moment()
+            self.world.acquire(name)
+        for _ in range(6):
+            if self.world.dials:
+                self.world.moment()
+                self.world.connected(self.world.dials[0], capacity)
+                self.world.check()
 
     def pick(self, where: list[T], pick: int) -> T:
         return where[pick % len(where)]
@@ -141,6 +167,16 @@ class PoolModel(RuleBasedStateMachine):
         self.world.moment()
         lease = self.pick(self.world.leases, pick)
         self.world.release(lease, reason, succeeded=succeeded, resetting=self.seen_early(lease[1]))
+
+    @precondition(lambda self: len(self.world.leases) > 1)
+    @rule(count=st.integers(2, 5))
+    def several_leave(self, count: int) -> None:
+        for _ in range(count):
+            self.world.moment()
+            if self.world.leases:
+                lease = self.world.leases[0]
+                self.world.release(lease, resetting=self.seen_early(lease[1]))
+                self.world.check()
 
     @precondition(lambda self: self.world.leases)
     @rule(pick=PICKS, peer=st.booleans())
@@ -219,7 +255,10 @@ class PoolModel(RuleBasedStateMachine):
     @rule(pick=PICKS)
     def break_under_all(self, pick: int) -> None:
         self.world.moment()
-        entry = self.pick(self.world.leases, pick)[1]
+        held = [entry for _, entry in self.world.leases if entry.state is not State.CLOSED]
+        if not held:
+            return
+        entry = self.pick(held, pick)
         self.world.broken(entry, CloseReason.IO_ERROR)
         for lease in [lease for lease in self.world.leases if lease[1] is entry]:
             self.world.moment()

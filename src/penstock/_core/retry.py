@@ -14,8 +14,10 @@ at which a request leaves; nobody did anything wrong, and the request deserves a
 and never when the body cannot be produced again, never twice, never after a timeout: there somebody did something.
 
 A request is refused when the server proved that it did not process it: over HTTP/2 by a GOAWAY that names an earlier
-stream, or by REFUSED_STREAM (RFC 9113 §8.7). Then any method is sent again, twice at most; but not a second time where
-a fresh connection did nothing but refuse: that server means it.
+stream, or by REFUSED_STREAM (RFC 9113 §8.7). Then any method is sent again, a few times; but not a second time where a
+fresh connection did nothing but refuse: that server means it. Where servers leave after so many requests, as nginx
+does, a request may meet the end of one busy connection after the other; each GOAWAY costs the server a connection, so
+more tries are allowed than after REFUSED_STREAM, which an overloaded server says.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 MAX_ATTEMPTS = 2
 #: The same where the server refuses.
 MAX_ATTEMPTS_REFUSED = 3
+#: The same where it refuses by leaving.
+MAX_ATTEMPTS_LEFT = 10
 
 
 class Replay(Enum):
@@ -56,6 +60,7 @@ class Replay(Enum):
 def may_replay(
     *,
     refused: bool = False,
+    going_away: bool = False,
     reused: bool,
     request_sent: RequestSent,
     answer_begun: bool,
@@ -67,6 +72,7 @@ def may_replay(
 
     Args:
         refused: whether the server proved that it did not process the request.
+        going_away: whether it did so by leaving.
         reused: whether the connection had answered a request before.
         request_sent: how much of the request was written: "no", "partly" or "fully".
         answer_begun: whether any byte of an answer was seen.
@@ -75,7 +81,8 @@ def may_replay(
         attempt: 1 for the first try.
     """
     if refused:
-        return _may_replay_refused(reused=reused, replayable_body=replayable_body, attempt=attempt)
+        most = MAX_ATTEMPTS_LEFT if going_away else MAX_ATTEMPTS_REFUSED
+        return _may_replay_refused(reused=reused, replayable_body=replayable_body, attempt=attempt, most=most)
     if answer_begun:
         return Replay.ANSWER_BEGUN
     if not reused:
@@ -89,8 +96,8 @@ def may_replay(
     return Replay.IDEMPOTENT if method in IDEMPOTENT else Replay.NOT_IDEMPOTENT
 
 
-def _may_replay_refused(*, reused: bool, replayable_body: bool, attempt: int) -> Replay:
-    if attempt >= MAX_ATTEMPTS_REFUSED:
+def _may_replay_refused(*, reused: bool, replayable_body: bool, attempt: int, most: int) -> Replay:
+    if attempt >= most:
         return Replay.ATTEMPTS_USED
     if attempt > 1 and not reused:
         return Replay.NOT_STALE
