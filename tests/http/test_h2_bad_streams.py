@@ -118,6 +118,9 @@ def test_one_stream_is_lost_and_the_other_lives(name: str, by_byte: bool) -> Non
     wire += frames.data(3, b"hello") + talk.answer(3, [(b"x-after", b"1")], end_stream=True)
     talk.hear(*([wire[at : at + 1] for at in range(len(wire))] if by_byte else [wire]))
 
+    with pytest.raises(RemoteProtocolError):
+        while victim.try_receive():
+            assert victim.outcome is None, "what arrived before the end is not all there is"
     assert isinstance(victim._error, RemoteProtocolError)
     assert victim._error.reason is case.reason
     assert victim.outcome is not None

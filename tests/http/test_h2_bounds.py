@@ -220,6 +220,8 @@ def test_which_resets_prove_that_nothing_was_processed(code: int, refused: bool)
 
     assert isinstance(exchange._error, RemoteProtocolError)
     assert (exchange._error.reason, exchange.refused) == (ProtocolReason.RESET, refused)
+    with pytest.raises(RemoteProtocolError):
+        exchange.try_receive()
     assert exchange.outcome is not None
     assert not exchange.outcome.resetting
     assert other.outcome is None

@@ -278,7 +278,7 @@ class HTTP2Exchange:
             return
         self._pieces.clear()
         failed = reason in _PEERS_FAULT
-        if self._ended:
+        if self._ended or self._error is not None:
             self.outcome = self._outcome_at_end
         elif self._stream and self._stream in self._connection.session.streams:
             self._connection.reset(self._stream, Code.CANCEL)
@@ -290,10 +290,10 @@ class HTTP2Exchange:
 
     def interrupt(self) -> None:
         """A limit passed: this stream ends, and no other; see `Exchange.interrupt`."""
-        if self.outcome is not None or self._ended:
+        if self.outcome is not None or self._ended or self._error is not None:
             return
-        self._error = ReadError("a limit passed", phase="read")
         self.abandon(CloseReason.TIMED_OUT)
+        self._error = ReadError("a limit passed", phase="read")
         self._connection.stream_timed_out()
         self._wake()
 
@@ -435,11 +435,12 @@ class HTTP2Exchange:
         self._wake()
 
     def _end(self, error: TransportError, outcome: Outcome) -> None:
-        if self.outcome is not None:
+        if self.outcome is not None or self._ended or self._error is not None:
             return
         error.annotate(request_sent=self.request_sent)
         self._error = error
-        self.outcome = outcome
+        # Set when the error is raised: what arrived before it is read first, and beside an outcome would pass for all.
+        self._outcome_at_end = outcome
         if self.upload is not None:
             self.upload.stop()
         self._wake()
@@ -469,6 +470,7 @@ class HTTP2Exchange:
         if self.upload is not None and self.upload.failure is not None:
             raise self.upload.failure
         if self._error is not None:
+            self.outcome = self.outcome or self._outcome_at_end
             raise self._error
 
     def upload_failed(self) -> None:
