@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from penstock._core.retry import IDEMPOTENT, MAX_ATTEMPTS, MAX_ATTEMPTS_REFUSED, Replay, may_replay
+from penstock._core.retry import IDEMPOTENT, MAX_ATTEMPTS, MAX_ATTEMPTS_LEFT, MAX_ATTEMPTS_REFUSED, Replay, may_replay
 
 
 def judge(**facts: Any) -> Replay:
@@ -80,6 +80,13 @@ def test_a_refused_request_is_sent_again_twice_and_no_more() -> None:
     verdicts = [judge(refused=True, attempt=attempt) for attempt in range(1, MAX_ATTEMPTS_REFUSED + 2)]
 
     assert verdicts == [Replay.REFUSED, Replay.REFUSED, Replay.ATTEMPTS_USED, Replay.ATTEMPTS_USED]
+
+
+def test_more_often_where_servers_leave_but_not_for_ever() -> None:
+    verdicts = [judge(refused=True, going_away=True, attempt=attempt) for attempt in range(1, MAX_ATTEMPTS_LEFT + 2)]
+
+    assert verdicts == [Replay.REFUSED] * 9 + [Replay.ATTEMPTS_USED] * 2
+    assert judge(refused=True, going_away=True, attempt=2, reused=False) is Replay.NOT_STALE
 
 
 def test_a_fresh_connection_that_does_nothing_but_refuse_means_it() -> None:

@@ -23,6 +23,7 @@ from .._errors import (
     RequestError,
     WriteError,
 )
+from .._events import CloseReason
 from .._net.network import SocketNetwork
 from .._net.timer import PhaseTimer
 from .._url import to_origin
@@ -261,6 +262,7 @@ class Pool:
                     raise
                 verdict = may_replay(
                     refused=exchange.refused,
+                    going_away=exchange.outcome is not None and exchange.outcome.close is CloseReason.GOAWAY,
                     reused=lease.connection.has_answered,
                     request_sent=exchange.request_sent,
                     answer_begun=exchange.response_started,
