@@ -47,7 +47,7 @@ NOT_IN_CORE = {
 }  # fmt: skip
 
 #: Imported where they are needed, so that `import penstock` stays cheap or works without them.
-LAZY = {"h2", "hpack", "certifi", "rich", "brotli", "zstandard", "httptools", "trustme", "cryptography"}
+LAZY = {"h2", "hpack", "hyperframe", "certifi", "rich", "brotli", "zstandard", "httptools", "trustme", "cryptography"}
 
 MOST_LINES = 600
 
@@ -193,6 +193,49 @@ def test_importing_the_package_loads_none_of_it() -> None:
     program = f"import sys, penstock; print(*sorted({LAZY!r} & set(sys.modules)))"
 
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert found.stdout.split() == []
+
+
+def speaks_http2(file: Path) -> bool:
+    """Whether a file belongs to HTTP/2: those may import its libraries, and are imported late themselves."""
+    return file.parent.name == "_http" and (file.stem == "h2" or file.stem.startswith("h2_"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_http2_is_known_to_its_own_files_only(file: Path) -> None:
+    libraries = {"h2", "hpack", "hyperframe"}
+    early = [
+        f"line {found.line}: {found.module}"
+        for found in imports_of(file)
+        if found.at_run_time
+        and (
+            found.module.split(".")[0] in libraries
+            or (found.at_module_level and found.module.startswith("penstock._http.h2"))
+        )
+    ]
+
+    assert speaks_http2(file) or early == []
+
+
+ONE_REQUEST = """
+import sys, trio, penstock
+from penstock.testing import FakeNetwork, serve_ok
+
+async def main():
+    async with FakeNetwork() as network:
+        network.listen("api.test", 80, serve_ok())
+        async with penstock.Pool(network=network) as pool, penstock.Client(pool) as client:
+            assert (await client.get("http://api.test")).text == "ok"
+
+trio.run(main)
+print(*sorted({name.partition(".")[0] for name in sys.modules} & {"h2", "hpack", "hyperframe"}))
+print(*sorted(name for name in sys.modules if name.startswith("penstock._http.h2")))
+"""
+
+
+def test_a_request_over_http1_loads_nothing_of_http2() -> None:
+    found = subprocess.run([sys.executable, "-c", ONE_REQUEST], capture_output=True, text=True, check=True)
 
     assert found.stdout.split() == []
 
