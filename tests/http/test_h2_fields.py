@@ -190,3 +190,20 @@ def test_what_another_encodes_is_decoded(heads: list[list[tuple[bytes, bytes]]],
             encoder.header_table_size = sizes[number]
         decoder.decode(encoder.encode(head))
         assert decoder.fields == head
+
+
+def test_blocks_that_are_remembered_are_few_and_small() -> None:
+    decoder, encoder = DiscreetDecoder(1 << 20), CappedEncoder(4096)
+    for number in range(1000):
+        # Never indexed, so that the table stays as it is.
+        value = b"%d" % number
+        decoder.decode(b"\x10\x01x" + bytes([len(value)]) + value)
+        encoder.encode([(b":path", b"/")])
+        encoder.encode([NeverIndexedHeaderTuple(b"authorization", value)])
+    decoder.decode(b"\x10\x01x\x7f\xb9\x16" + b"v" * 3000)
+    decoder.decode(b"\x82" * 2000)
+
+    for blocks in (decoder._blocks, encoder._blocks):
+        assert len(blocks) <= 16
+    assert max(map(len, decoder._blocks)) <= 2048
+    assert max(map(len, decoder._blocks.values())) <= 64
