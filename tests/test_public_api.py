@@ -36,6 +36,7 @@ EVENTS = {
     "EndpointRecovered",
     "EndpointUnhealthy",
     "Event",
+    "LimitCrossed",
     "RejectReason",
     "WaiterEnded",
     "WaiterQueued",

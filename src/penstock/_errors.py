@@ -270,6 +270,7 @@ class RemoteProtocolError(ProtocolError):
 
     Attributes:
         reason: which kind of rule, from the closed set `ProtocolReason`.
+        limit: over HTTP/2 the setting that was crossed, if one was.
         peer_said: at most 64 bytes of what the peer sent, escaped; part of `str(error)`, not of `message`.
     """
 
@@ -280,6 +281,7 @@ class RemoteProtocolError(ProtocolError):
         message: str = "",
         *,
         reason: ProtocolReason,
+        limit: str | None = None,
         peer_said: bytes = b"",
         origin: Origin | None = None,
         phase: Phase | None = "read",
@@ -287,6 +289,7 @@ class RemoteProtocolError(ProtocolError):
     ) -> None:
         super().__init__(message, origin=origin, phase=phase, request_sent=request_sent)
         self.reason = reason
+        self.limit = limit
         self.peer_said = quote_peer(peer_said)
 
     def _describe(self) -> str:

@@ -138,6 +138,15 @@ class ConnectionClosed(NamedTuple):
     reason: CloseReason
 
 
+class LimitCrossed(NamedTuple):
+    """A server crossed a limit, named as its setting is, and lost a stream or the connection by it."""
+
+    at: float
+    origin: Origin
+    connection: int
+    limit: str
+
+
 class WaiterQueued(NamedTuple):
     """An acquirer found no connection and waits."""
 
@@ -179,6 +188,7 @@ Event = (
     | ConnectionReturned
     | CapacityChanged
     | ConnectionRetired
+    | LimitCrossed
     | ConnectionClosing
     | ConnectionClosed
     | WaiterQueued

@@ -13,6 +13,7 @@ from ._events import DialStarted as DialStarted
 from ._events import EndpointRecovered as EndpointRecovered
 from ._events import EndpointUnhealthy as EndpointUnhealthy
 from ._events import Event as Event
+from ._events import LimitCrossed as LimitCrossed
 from ._events import RejectReason as RejectReason
 from ._events import WaiterEnded as WaiterEnded
 from ._events import WaiterQueued as WaiterQueued

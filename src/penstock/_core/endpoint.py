@@ -95,6 +95,7 @@ class Endpoint:
         target: connections that a prewarm asked for and that are not there yet; 0 if none.
         last_used: when somebody last acquired, released or prewarmed; a declared endpoint is always in use.
         closed_by_reason: closes so far, by the value of their reason.
+        limits_crossed: how often servers have crossed a limit so far, by its name.
     """
 
     __slots__ = (
@@ -108,6 +109,7 @@ class Endpoint:
         "health",
         "last_used",
         "lesson",
+        "limits_crossed",
         "max_connections",
         "min_idle",
         "multiplexes",
@@ -148,6 +150,7 @@ class Endpoint:
         self.lesson = IdleLesson()
         self.counters = Counters()
         self.closed_by_reason: dict[str, int] = {}
+        self.limits_crossed: dict[str, int] = {}
         self.target = 0
         self.last_used = -INF
         self.timer_at = INF

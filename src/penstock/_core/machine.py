@@ -196,12 +196,16 @@ class PoolMachine(Duties):
             self._judge(now, entry, succeeded)
         else:
             # What ends the connection ends everything on it, and is one failure.
-            self._judge(now, entry, succeeded if was_active or not entry.failed else succeeded or None)
-            if was_active:
+            verdict = succeeded if was_active or not entry.failed else succeeded or None
+            if was_active and entry.in_use:
+                # A latched connection is missing from the floor: no dial for it before the endpoint is judged.
                 assert reason is not None
+                self._judge(now, entry, verdict)
                 self._retire(now, entry, reason)
-            elif entry.state is State.DRAINING and not entry.in_use:
-                self._close(now, entry, CloseReason.DRAINING)
+            else:
+                if not entry.in_use and (was_active or entry.state is State.DRAINING):
+                    self._close(now, entry, reason or CloseReason.DRAINING)
+                self._judge(now, entry, verdict)
         if endpoint.min_idle:
             self._keep_floor(now, endpoint)
 
@@ -374,6 +378,13 @@ class PoolMachine(Duties):
         if entry.is_open:
             self._retire(now, entry, reason)
             self._plan(now, entry.endpoint)
+
+    def limit_crossed(self, now: float, entry: ConnectionEntry, limit: str) -> None:
+        """A server crossed a limit; what that costs it is decided where the limit is."""
+        endpoint = entry.endpoint
+        endpoint.limits_crossed[limit] = endpoint.limits_crossed.get(limit, 0) + 1
+        if self.observed:
+            self._emit(events.LimitCrossed(now, endpoint.origin, entry.id, limit))
 
     def broken(self, now: float, entry: ConnectionEntry, reason: CloseReason) -> None:
         """The connection is gone with whatever it carried; those who hold exchanges of it release them later."""

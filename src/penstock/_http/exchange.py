@@ -79,6 +79,12 @@ class GoingAway(NamedTuple):
     reason: CloseReason
 
 
+class LimitCrossed(NamedTuple):
+    """The server crossed a limit of ours, and lost a stream or the connection by it."""
+
+    limit: str
+
+
 class Broken(NamedTuple):
     """The connection is gone, with everything that it carried."""
 
@@ -86,7 +92,7 @@ class Broken(NamedTuple):
 
 
 #: What a connection with a reader of its own reports between exchanges.
-ConnectionEvent = CapacityChanged | ResetsSeen | GoingAway | Broken
+ConnectionEvent = CapacityChanged | ResetsSeen | GoingAway | LimitCrossed | Broken
 
 
 class Exchange(Protocol):

@@ -31,7 +31,7 @@ from .._errors import (
 )
 from .._events import CloseReason
 from .._net.stream import send_all
-from .exchange import Broken
+from .exchange import Broken, LimitCrossed
 from .h2_frames import Code, ConnectionFault
 from .h2_session import HTTP2Session
 from .h2_stream import HTTP2Exchange
@@ -107,7 +107,9 @@ async def open_http2(
         session.say_goodbye(fault.code)
         with suppress(NetworkError):
             stream.try_send(session.take_output())
-        raise RemoteProtocolError(fault.message, reason=fault.reason, phase="connect", request_sent="no") from fault
+        raise RemoteProtocolError(
+            fault.message, reason=fault.reason, limit=fault.limit, phase="connect", request_sent="no"
+        ) from fault
     except ConnectError:
         raise
     except NetworkError as error:
@@ -299,8 +301,10 @@ class HTTP2Connection:
                     turns = 0
                     await trio.lowlevel.checkpoint()
         except ConnectionFault as fault:
+            if fault.limit is not None:
+                session.events.append(LimitCrossed(fault.limit))
             self._end(
-                RemoteProtocolError(fault.message, reason=fault.reason, phase="read"),
+                RemoteProtocolError(fault.message, reason=fault.reason, limit=fault.limit, phase="read"),
                 CloseReason.PROTOCOL_ERROR,
                 fault.code,
             )
@@ -471,7 +475,9 @@ class HTTP2Connection:
 def _own(error: TransportError) -> TransportError:
     """The same error once more, for another stream; its cause is the original."""
     if isinstance(error, RemoteProtocolError):
-        copy: TransportError = RemoteProtocolError(error.message, reason=error.reason, phase=error.phase)
+        copy: TransportError = RemoteProtocolError(
+            error.message, reason=error.reason, limit=error.limit, phase=error.phase
+        )
     else:
         copy = ReadError(error.message, phase=error.phase)
     copy.__cause__ = error

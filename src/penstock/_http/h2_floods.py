@@ -51,7 +51,7 @@ class Floods:
             ConnectionFault: they are too many.
         """
         if not self._glitches.take(now):
-            raise _flood("frames without use (glitch_burst, glitch_rate)")
+            raise _flood("frames without use", "glitch_burst")
 
     def window_update(self, now: float) -> None:
         """A WINDOW_UPDATE came; those beyond need are without use.
@@ -75,8 +75,8 @@ class Floods:
             return
         self._empty_data += 1
         if self._empty_data > self._max_empty_data:
-            raise _flood("empty DATA frames (max_empty_data)")
+            raise _flood("empty DATA frames", "max_empty_data")
 
 
-def _flood(of: str) -> ConnectionFault:
-    return ConnectionFault(Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, f"a flood of {of}")
+def _flood(of: str, limit: str) -> ConnectionFault:
+    return ConnectionFault(Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, f"a flood of {of}", limit=limit)

@@ -77,30 +77,30 @@ class Frame(NamedTuple):
         return build(self.kind, self.flags, self.stream, self.payload)
 
 
-class ConnectionFault(Exception):
-    """The server broke the protocol, or a limit, in a way that ends the connection (RFC 9113 §5.4.1).
+class Fault(Exception):
+    """The server broke the protocol, or a limit of ours.
 
     Attributes:
         code: what the server is told.
         reason: what our caller is told.
         message: in words.
+        limit: the setting that was crossed, if one was.
     """
 
-    def __init__(self, code: int, reason: ProtocolReason, message: str) -> None:
+    def __init__(self, code: int, reason: ProtocolReason, message: str, *, limit: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
-        self.message = message
+        self.message = message if limit is None else f"{message} ({limit})"
+        self.limit = limit
 
 
-class StreamFault(Exception):
-    """The server broke the protocol, or a limit, in a way that ends one stream only (RFC 9113 §5.4.2)."""
+class ConnectionFault(Fault):
+    """Something that ends the connection (RFC 9113 §5.4.1)."""
 
-    def __init__(self, code: int, reason: ProtocolReason, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.reason = reason
-        self.message = message
+
+class StreamFault(Fault):
+    """Something that ends one stream only (RFC 9113 §5.4.2)."""
 
 
 def build(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -149,7 +149,7 @@ class FrameGate:
         elif length % _SETTING_SIZE:
             raise _broken(Code.FRAME_SIZE_ERROR, f"a SETTINGS frame of {length} bytes")
         elif length > self._config.max_settings * _SETTING_SIZE:
-            raise _flooded(f"a SETTINGS frame of more than {self._config.max_settings} entries (max_settings)")
+            raise _flooded(f"a SETTINGS frame of more than {self._config.max_settings} entries", "max_settings")
 
     def _join(self, frame: Frame) -> Frame | None:
         """Add a part of a header block; the HEADERS frame with all of it once it is whole."""
@@ -163,8 +163,8 @@ class FrameGate:
             self._blocks += 1
             if self._blocks > self._config.max_continuations:
                 raise _flooded(
-                    f"a header block of more than {self._config.max_continuations} CONTINUATION frames "
-                    "(max_continuations)"
+                    f"a header block of more than {self._config.max_continuations} CONTINUATION frames",
+                    "max_continuations",
                 )
             self._block += frame.payload
         self._check_block(len(self._block))
@@ -178,7 +178,7 @@ class FrameGate:
 
     def _check_block(self, size: int) -> None:
         if size > self._config.max_header_block:
-            raise _flooded(f"a header block of more than {self._config.max_header_block} bytes (max_header_block)")
+            raise _flooded(f"a header block of more than {self._config.max_header_block} bytes", "max_header_block")
 
 
 def _strip(frame: Frame) -> bytes:
@@ -209,5 +209,5 @@ def _broken(code: Code, message: str) -> ConnectionFault:
     return ConnectionFault(code, ProtocolReason.FRAMING, message)
 
 
-def _flooded(message: str) -> ConnectionFault:
-    return ConnectionFault(Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, message)
+def _flooded(message: str, limit: str) -> ConnectionFault:
+    return ConnectionFault(Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, message, limit=limit)

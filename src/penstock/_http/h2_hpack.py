@@ -119,7 +119,9 @@ class DiscreetDecoder(Decoder):
         try:
             fields: HeaderList = list(super().decode(data, raw=True))
         except OversizedHeaderListError as error:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, str(error)) from error
+            raise ConnectionFault(
+                Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, str(error), limit="max_head_size"
+            ) from error
         except HPACKError as error:
             raise ConnectionFault(
                 Code.COMPRESSION_ERROR,

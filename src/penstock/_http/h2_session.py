@@ -30,7 +30,7 @@ from h2.settings import SettingCodes, Settings
 
 from .._errors import LocalProtocolError, ProtocolReason
 from .._events import CloseReason
-from .exchange import CapacityChanged, GoingAway, ResetsSeen
+from .exchange import CapacityChanged, GoingAway, LimitCrossed, ResetsSeen
 from .h2_fields import request_fields, size_of
 from .h2_floods import Floods
 from .h2_frames import (
@@ -338,6 +338,8 @@ class HTTP2Session:
             try:
                 handler(frame, now)
             except StreamFault as fault:
+                if fault.limit is not None:
+                    self.events.append(LimitCrossed(fault.limit))
                 self._end_badly(frame, fault, now)
         self._credit_connection()
 

@@ -317,12 +317,10 @@ class HTTP2Exchange:
         self.response_started = True
         self._head_left -= sum(len(name) + len(value) + 4 for name, value in fields)
         self._fields_left -= len(fields)
-        if self._head_left < 0 or self._fields_left < 0:
-            raise StreamFault(
-                Code.ENHANCE_YOUR_CALM,
-                ProtocolReason.LIMIT,
-                "the head of the response is larger than allowed (max_head_size, max_head_fields)",
-            )
+        if self._head_left < 0:
+            raise _beyond("the head of the response is larger than allowed", "max_head_size")
+        if self._fields_left < 0:
+            raise _beyond("the response has more header fields than allowed", "max_head_fields")
         if self.has_head:
             check_fields(fields)
             self.trailers = fields
@@ -350,9 +348,7 @@ class HTTP2Exchange:
         if ends:
             raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "an interim response ends the stream")
         if self._informational > MAX_INFORMATIONAL:
-            raise StreamFault(
-                Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, f"more than {MAX_INFORMATIONAL} interim responses"
-            )
+            raise _beyond(f"more than {MAX_INFORMATIONAL} interim responses", "interim_responses")
         self._wake()
 
     def on_data(self, data: bytes, *, padding: int, ends: bool) -> None:
@@ -402,7 +398,7 @@ class HTTP2Exchange:
 
     def on_fault(self, fault: StreamFault, *, resetting: bool) -> None:
         """The response was refused by us, and the stream reset where it was still open."""
-        error = RemoteProtocolError(fault.message, reason=fault.reason, phase="read")
+        error = RemoteProtocolError(fault.message, reason=fault.reason, limit=fault.limit, phase="read")
         self._end(error, Outcome(self._reason_to_close(), failed=True, resetting=resetting))
 
     def on_reset(self, code: int, *, refused: bool) -> None:
@@ -492,3 +488,7 @@ class HTTP2Exchange:
             self.abandon(CloseReason.IO_ERROR)
         else:
             self.abandon(CloseReason.DISCARDED)
+
+
+def _beyond(message: str, limit: str) -> StreamFault:
+    return StreamFault(Code.ENHANCE_YOUR_CALM, ProtocolReason.LIMIT, message, limit=limit)

@@ -24,7 +24,7 @@ from .._core.machine import PoolMachine
 from .._core.waiters import Waiter, WaiterState
 from .._errors import ConnectTimeout, PenstockError, PoolClosed, RequestError
 from .._events import CloseReason
-from .._http.exchange import CapacityChanged, GoingAway, ResetsSeen
+from .._http.exchange import CapacityChanged, GoingAway, LimitCrossed, ResetsSeen
 from .._net.network import is_resource_exhaustion
 from .._net.timer import Watchdog
 from .instruments import Instruments
@@ -351,6 +351,8 @@ class Runner:
             if event.reason is CloseReason.HTTP1_REQUIRED:
                 entry.endpoint.route.require_http1()
             machine.going_away(now, entry, event.reason)
+        elif isinstance(event, LimitCrossed):
+            machine.limit_crossed(now, entry, event.limit)
         else:
             machine.broken(now, entry, event.reason)
         self.perform()

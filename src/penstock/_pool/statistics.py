@@ -95,6 +95,7 @@ class EndpointStatistics(NamedTuple):
         paused_for: seconds until the next dial is allowed; 0 if it is allowed.
         counts: what has happened so far.
         closed_by_reason: closes so far, by reason.
+        limits_crossed: how often the server has crossed a limit over HTTP/2 so far, by the name of the setting.
         connections: every connection that holds a slot.
     """
 
@@ -111,6 +112,7 @@ class EndpointStatistics(NamedTuple):
     paused_for: float
     counts: Counts
     closed_by_reason: dict[str, int]
+    limits_crossed: dict[str, int]
     connections: tuple[ConnectionStatistics, ...]
 
 
@@ -175,6 +177,7 @@ def _endpoint(endpoint: Endpoint, now: float) -> EndpointStatistics:
         paused_for=max(0.0, endpoint.health.paused_until - now),
         counts=_counts(endpoint.counters),
         closed_by_reason=dict(endpoint.closed_by_reason),
+        limits_crossed=dict(endpoint.limits_crossed),
         connections=tuple(_connection(entry, now) for entry in endpoint.connections),
     )
 
