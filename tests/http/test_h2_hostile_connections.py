@@ -8,7 +8,10 @@ import pytest
 
 import penstock
 from penstock import HTTP2Config, ProtocolReason, RemoteProtocolError
+from penstock.testing import FakeNetwork, ScriptedPeer, serve_ok
 from tests.support import h2_frames as frames
+from tests.support.certificates import client_config
+from tests.support.h2_alpn import alpn_context, serve_by_alpn
 from tests.support.h2_hostile import code_of, turned_on
 from tests.support.h2_peer import H2Peer, H2Script, serve
 from tests.support.scene import at_once, scene, settle
@@ -217,6 +220,25 @@ async def test_a_server_that_does_not_begin_with_settings(name: str, by_byte: bo
         assert s.network.open_connections == 0
     assert server.peers[0].requests == {}
     assert [code_of(seen) for seen in server.peers[0].of("GOAWAY")] == [code]
+
+
+async def test_a_server_that_agrees_on_http2_and_answers_in_http1_is_spoken_to_in_http1(
+    autojump_clock: MockClock,
+) -> None:
+    async def mistaken(peer: ScriptedPeer) -> None:
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await peer.wait_closed()
+
+    handler = serve_by_alpn({"h2": mistaken, "http/1.1": serve_ok()})
+    async with FakeNetwork() as network:
+        network.listen("localhost", 443, handler, tls=alpn_context("h2", "http/1.1"))
+        pool = penstock.Pool(penstock.PoolConfig(tls=client_config(), max_connections_per_host=1), network=network)
+        async with pool, penstock.Client(pool) as client:
+            for _ in range(3):
+                response = await client.post("https://localhost", content=b"x")
+                assert (response.content, response.http_version) == (b"ok", "HTTP/1.1")
+        assert len(network.peers) == 2, "it is remembered"
+        assert network.open_connections == 0
 
 
 @pytest.mark.parametrize("others", [0, 5])
