@@ -88,10 +88,10 @@ class Fault(Exception):
     """
 
     def __init__(self, code: int, reason: ProtocolReason, message: str, *, limit: str | None = None) -> None:
-        super().__init__(message)
+        self.message = message if limit is None else f"{message} ({limit})"
+        super().__init__(self.message)
         self.code = code
         self.reason = reason
-        self.message = message if limit is None else f"{message} ({limit})"
         self.limit = limit
 
 
