@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from penstock import HTTP2Config
 from penstock._errors import ReadError, TransportError
@@ -13,6 +16,8 @@ from penstock._events import CloseReason
 from penstock._http.h2_frames import MAX_FRAME_SIZE, Code, ConnectionFault
 from tests.support import h2_frames as frames
 from tests.support.h2_conversation import OK, Conversation
+from tests.support.h2_peer import H2Peer, H2Script, serve
+from tests.support.scene import assert_at_rest, scene, settle
 
 if TYPE_CHECKING:
     from penstock._http.h2_stream import HTTP2Exchange
@@ -196,3 +201,47 @@ def test_the_recording_itself_is_good() -> None:
     assert [exchange._error for exchange in exchanges] == [None] * 4
     assert exchanges[0].try_receive() == b"helloworld"
     assert len(exchanges[3].try_receive() or b"") == 5000
+
+
+# ---- the same through a pool -----------------------------------------------------------------------------------------
+
+
+async def through_a_pool(data: bytes, step: int, cancel_at: float) -> None:
+    async def hostile(peer: H2Peer) -> None:
+        for _ in range(3):
+            await peer.head()
+        await peer.wait(1)
+        for at in range(0, len(data), step):
+            await peer.send(data[at : at + step])
+        await peer.wait(100)
+
+    async with scene(H2Script(hostile, serve, ack_settings=False), http1=False, http2_config=CONFIG) as s:
+
+        async def ask(method: str) -> None:
+            with suppress(TransportError):
+                await s.client.request(method, s.url, content=b"x" * 200_000 if method == "POST" else None)
+
+        with trio.fail_after(300):
+            async with trio.open_nursery() as nursery:
+                for method in REQUESTS[:3]:
+                    nursery.start_soon(ask, method)
+                    await trio.sleep(0.1)
+                with trio.move_on_after(cancel_at):
+                    await ask("GET")
+            await settle(200)
+            assert (await s.client.get(s.url)).content == b"ok"
+            await settle()
+            assert_at_rest(s.pool, s.network)
+
+
+@given(
+    changes=st.lists(frame_mutation, max_size=4),
+    bytewise=st.lists(byte_mutation, max_size=3),
+    step=st.sampled_from([7, 100, 1 << 16]),
+    cancel_at=st.sampled_from([0.5, 1.0, 1000.0]),
+)
+def test_whatever_a_server_says_every_request_ends_and_the_pool_is_as_before(
+    changes: list[tuple[str, int, object]], bytewise: list[tuple[str, int, int]], step: int, cancel_at: float
+) -> None:
+    data = mutated(RECORDED[1:], changes, bytewise)
+    trio.run(through_a_pool, data, step, cancel_at, clock=MockClock(autojump_threshold=0))
