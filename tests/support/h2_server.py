@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -491,7 +491,9 @@ class H2ServerPeer:
 
     def _reset(self, stream: Incoming, code: int) -> None:
         stream.own_reset_code = code
-        self.h2.reset_stream(stream.stream, code)
+        # The client may have reset it in the same breath.
+        with suppress(h2.exceptions.StreamClosedError):
+            self.h2.reset_stream(stream.stream, code)
         self._drop(stream)
 
     def _close_if_over(self, stream: Incoming) -> None:
