@@ -72,6 +72,20 @@ def test_the_life_of_a_connection_that_carries_several_exchanges() -> None:
     ]
 
 
+def test_limits_that_a_server_crossed_are_told_and_counted() -> None:
+    story = Story(observed=True)
+    number = story.active()
+    for limit in ("glitches", "header_block", "glitches"):
+        story.machine.limit_crossed(story.now, story.entries[number], limit)
+    story.machine.observed = False
+    story.machine.limit_crossed(story.now, story.entries[number], "header_block")
+    story.listen()
+
+    told = [event.limit for event in story.events if isinstance(event, events.LimitCrossed)]
+    assert told == ["glitches", "header_block", "glitches"]
+    assert story.endpoint().limits_crossed == {"glitches": 2, "header_block": 2}
+
+
 def test_a_dial_that_fails_and_an_endpoint_that_recovers() -> None:
     story = Story(observed=True, unhealthy_threshold=1, dial_backoff=0.5)
     origin = story.endpoint().origin

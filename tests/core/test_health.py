@@ -136,7 +136,7 @@ def test_exchanges_that_fail_pause_the_endpoint_though_dials_work() -> None:
 
     story.release(second, CloseReason.IO_ERROR, succeeded=False)
 
-    assert story.told() == ["close 3: unhealthy_endpoint", "close 2: io_error"]
+    assert story.told() == ["close 2: io_error", "close 3: unhealthy_endpoint"]
     assert story.endpoint().health.is_unhealthy
     assert story.ask() is None
     assert story.told() == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock._core.duties import Phase
+from penstock._core.planning import Phase
 from penstock._core.waiters import WaiterState
 from penstock._events import CloseReason
 from tests.support.story import Story

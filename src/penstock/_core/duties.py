@@ -19,8 +19,7 @@ from .._events import CloseReason, RejectReason
 from .actions import Deliver, Fail
 from .connection import Signal, State
 from .expiry import hinted_idle
-from .planning import Phase as Phase
-from .planning import Planning
+from .planning import Phase, Planning
 from .selection import NewestFirst, Packed
 from .timers import INF
 from .waiters import WaiterState

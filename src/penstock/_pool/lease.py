@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from .._core.duties import Phase
+from .._core.planning import Phase
 from .._errors import (
     LocalProtocolError,
     PoolClosed,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import trio
 
 from .._config import PoolConfig, Timeouts, Upstream
-from .._core.duties import Phase
+from .._core.planning import Phase
 from .._core.retry import may_replay
 from .._errors import (
     ConnectError,
