@@ -70,15 +70,43 @@ def test_content_that_nobody_reads_holds_the_window_of_its_stream_and_no_other()
 
 
 def test_more_than_the_window_of_the_connection_allows() -> None:
-    """Only late frames can do that: the streams' own windows are within the connection's."""
+    """Only late frames can do that: the windows of the open streams are within the connection's."""
     talk = Conversation(SMALL)
-    talk.ask()
-    talk.session.reset(1, Code.CANCEL, talk.now)
-    credit = talk.credit(0)
-    fault = talk.fault(data_of(65535 + credit) + frames.data(1, b"x"))
+    for stream in (1, 3, 5):
+        talk.ask()
+        talk.session.reset(stream, Code.CANCEL, talk.now)
+    fault = talk.fault(data_of(65535, 1) + data_of(65535, 3) + data_of(65535, 5))
 
     assert fault.code == Code.FLOW_CONTROL_ERROR
     assert "connection" in fault.message
+
+
+def test_a_stream_that_was_reset_brings_no_more_than_its_window_allowed() -> None:
+    """A server that never answers a PING could go on for ever otherwise."""
+    talk = Conversation(SMALL)
+    talk.ask()
+    talk.hear(talk.answer(1), data_of(30_000, 1))
+    talk.session.reset(1, Code.CANCEL, talk.now)
+    talk.hear(data_of(35_535, 1))
+    fault = talk.fault(frames.data(1, b"x"))
+
+    assert fault.code == Code.FLOW_CONTROL_ERROR
+    assert "stream" in fault.message
+
+
+def test_a_flood_in_one_read_is_taken_in_bit_by_bit() -> None:
+    """So that one connection never holds the event loop for long, whatever its server sends."""
+    talk = Conversation()
+    talk.session.take_output()
+    flood = frames.settings() * 1000
+    steps = 1
+    more = talk.session.feed(flood, talk.now)
+    while more:
+        more = talk.session.feed(b"", talk.now)
+        steps += 1
+
+    assert steps == 8
+    assert b"".join(talk.session.output).count(frames.settings_ack()) == 1000
 
 
 @pytest.mark.parametrize(("streams", "target"), [(1, 16 << 20), (15, 16 << 20), (100, 101 << 20)])

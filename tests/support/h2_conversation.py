@@ -86,7 +86,8 @@ class Conversation:
             ConnectionFault: it ends the connection.
         """
         for piece in pieces:
-            self.session.feed(piece, self.now)
+            while self.session.feed(piece, self.now):
+                piece = b""
 
     def fault(self, *pieces: bytes) -> ConnectionFault:
         """Take in what must end the connection."""

@@ -100,7 +100,9 @@ async def open_http2(
             if data is None:
                 await stream.wait_readable()
             elif data:
-                session.feed(data, trio.current_time())
+                while session.feed(data, trio.current_time()):
+                    data = b""
+                    await trio.lowlevel.checkpoint()
             else:
                 raise ConnectError("the server closed the connection before its SETTINGS", phase="connect")
     except ConnectionFault as fault:
@@ -288,8 +290,13 @@ class HTTP2Connection:
                     continue
                 if not data:
                     raise ReadError("the server closed the connection", phase="read")
-                session.feed(data, trio.current_time())
+                more = session.feed(data, trio.current_time())
                 self._after_feed()
+                while more and self.reason is None:
+                    turns = 0
+                    await trio.lowlevel.checkpoint()
+                    more = session.feed(b"", trio.current_time())
+                    self._after_feed()
                 turns += 1
                 if session.replies > session.config.max_unsent_replies:
                     self._reader_waits = trio.Event()

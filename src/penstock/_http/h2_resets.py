@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._errors import ProtocolReason
 from .bucket import Bucket
+from .h2_frames import Code, ConnectionFault
 
 if TYPE_CHECKING:
     from .._http2_config import HTTP2Config
@@ -27,8 +29,9 @@ class Resets:
 
     def __init__(self, config: HTTP2Config, now: float) -> None:
         self._budget = None if config.reset_burst is None else Bucket(config.reset_burst, config.reset_rate, now)
-        self._new: dict[int, None] = {}
-        self._pinged: dict[int, None] = {}
+        # With what is left of each stream's window.
+        self._new: dict[int, int] = {}
+        self._pinged: dict[int, int] = {}
 
     def __contains__(self, stream: int) -> bool:
         """Whether the server may not have seen the stream's reset yet, so that frames on it are only late."""
@@ -43,9 +46,9 @@ class Resets:
         """Whether a PING would tell something new."""
         return bool(self._new)
 
-    def add(self, stream: int, now: float) -> bool:
-        """A reset was sent; whether that was within the budget."""
-        self._new[stream] = None
+    def add(self, stream: int, window: int, now: float) -> bool:
+        """A stream was reset that had so much of its window left; whether that was within the budget."""
+        self._new[stream] = window
         return self._budget is None or self._budget.take(now)
 
     def pinged(self) -> None:
@@ -58,6 +61,20 @@ class Resets:
         seen = len(self._pinged)
         self._pinged.clear()
         return seen
+
+    def arrived(self, stream: int, size: int) -> None:
+        """Late content came; no-op for a stream that is not here.
+
+        Raises:
+            ConnectionFault: more than the stream's window allowed when it was reset.
+        """
+        for windows in (self._new, self._pinged):
+            if stream in windows:
+                windows[stream] -= size
+                if windows[stream] < 0:
+                    raise ConnectionFault(
+                        Code.FLOW_CONTROL_ERROR, ProtocolReason.FRAMING, "more content than a stream's window allowed"
+                    )
 
     def ended(self, stream: int) -> bool:
         """The server has ended the stream by itself; whether that frees a place."""
