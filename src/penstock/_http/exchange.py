@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import trio
+
+from .._errors import NetworkError, RemoteProtocolError
+from .._events import CloseReason
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._errors import RequestSent
-    from .._events import CloseReason
     from .._net.stream import ByteStream
     from .._net.timer import PhaseTimer, Watchdog
     from .._types import HeaderList
@@ -59,6 +63,19 @@ class Outcome(NamedTuple):
     failed: bool = False
     idle_hint: float | None = None
     resetting: bool = False
+
+
+#: Reasons that count against the endpoint's health.
+PEERS_FAULT = frozenset({CloseReason.IO_ERROR, CloseReason.PROTOCOL_ERROR, CloseReason.TIMED_OUT})
+
+
+def reason_of(error: BaseException) -> CloseReason:
+    """Why an exchange ends that an exception leaves."""
+    if isinstance(error, trio.Cancelled):
+        return CloseReason.CANCELLED_MID_EXCHANGE
+    if isinstance(error, RemoteProtocolError):
+        return CloseReason.PROTOCOL_ERROR
+    return CloseReason.IO_ERROR if isinstance(error, NetworkError) else CloseReason.DISCARDED
 
 
 class CapacityChanged(NamedTuple):

@@ -19,16 +19,14 @@ import trio
 
 from .._errors import (
     LocalProtocolError,
-    NetworkError,
     ReadError,
-    RemoteProtocolError,
     RequestError,
     TransportError,
     WriteError,
 )
 from .._events import CloseReason
 from .._net.stream import look
-from .exchange import Outcome
+from .exchange import PEERS_FAULT, Outcome, reason_of
 from .h1_parser import ResponseParser
 from .request import encode_head
 from .upload import Upload
@@ -54,8 +52,6 @@ _READ_AHEAD: Final = 262144
 
 #: How much of an unread body is read to save a connection: less than a new TLS handshake costs.
 DRAIN_SIZE: Final = 65536
-
-_PEERS_FAULT: Final = frozenset({CloseReason.IO_ERROR, CloseReason.PROTOCOL_ERROR, CloseReason.TIMED_OUT})
 
 
 class HTTP1Connection:
@@ -340,7 +336,7 @@ class HTTP1Exchange:
     def abandon(self, reason: CloseReason) -> None:
         """End an exchange that runs; its connection must be closed."""
         if self.outcome is None:
-            self.outcome = Outcome(reason, failed=reason in _PEERS_FAULT)
+            self.outcome = Outcome(reason, failed=reason in PEERS_FAULT)
 
     def interrupt(self) -> None:
         """A limit passed: close the stream under whoever waits; see `Exchange.interrupt`."""
@@ -425,13 +421,5 @@ class HTTP1Exchange:
         """An exception leaves: give it what is known, and the connection its reason to close."""
         if isinstance(error, RequestError):
             error.annotate(request_sent=self.request_sent)
-        if self.outcome is not None:
-            return
-        if isinstance(error, trio.Cancelled):
-            self.abandon(CloseReason.CANCELLED_MID_EXCHANGE)
-        elif isinstance(error, RemoteProtocolError):
-            self.abandon(CloseReason.PROTOCOL_ERROR)
-        elif isinstance(error, NetworkError):
-            self.abandon(CloseReason.IO_ERROR)
-        else:
-            self.abandon(CloseReason.DISCARDED)
+        if self.outcome is None:
+            self.abandon(reason_of(error))

@@ -19,7 +19,6 @@ import trio
 
 from .._errors import (
     LocalProtocolError,
-    NetworkError,
     ProtocolReason,
     ReadError,
     RemoteProtocolError,
@@ -27,7 +26,7 @@ from .._errors import (
     quote_peer,
 )
 from .._events import CloseReason
-from .exchange import Outcome, ResponseHead
+from .exchange import PEERS_FAULT, Outcome, ResponseHead, reason_of
 from .h1_parser import MAX_INFORMATIONAL
 from .h2_fields import check_fields, check_response, content_length
 from .h2_frames import MAX_FRAME_SIZE, Code, StreamFault, code_name
@@ -46,7 +45,6 @@ _TURNS: Final = 16
 #: Bytes of a piece below which it is joined to the one before it.
 _SMALL: Final = 1024
 
-_PEERS_FAULT: Final = frozenset({CloseReason.IO_ERROR, CloseReason.PROTOCOL_ERROR, CloseReason.TIMED_OUT})
 _NO_CONTENT: Final = (204, 304)
 
 
@@ -277,7 +275,7 @@ class HTTP2Exchange:
         if self.outcome is not None:
             return
         self._pieces.clear()
-        failed = reason in _PEERS_FAULT
+        failed = reason in PEERS_FAULT
         if self._ended or self._error is not None:
             self.outcome = self._outcome_at_end
         elif self._stream and self._stream in self._connection.session.streams:
@@ -424,7 +422,7 @@ class HTTP2Exchange:
 
     def on_break(self, error: TransportError, reason: CloseReason) -> None:
         """The connection is gone."""
-        self._end(error, Outcome(reason, failed=reason in _PEERS_FAULT or reason is CloseReason.PEER_CLOSED))
+        self._end(error, Outcome(reason, failed=reason in PEERS_FAULT or reason is CloseReason.PEER_CLOSED))
 
     def on_life(self) -> None:
         """The connection has given a sign of life."""
@@ -478,16 +476,8 @@ class HTTP2Exchange:
         """An exception leaves: give it what is known, and end the stream."""
         if isinstance(error, RequestError):
             error.annotate(request_sent=self.request_sent)
-        if self.outcome is not None:
-            return
-        if isinstance(error, trio.Cancelled):
-            self.abandon(CloseReason.CANCELLED_MID_EXCHANGE)
-        elif isinstance(error, RemoteProtocolError):
-            self.abandon(CloseReason.PROTOCOL_ERROR)
-        elif isinstance(error, NetworkError):
-            self.abandon(CloseReason.IO_ERROR)
-        else:
-            self.abandon(CloseReason.DISCARDED)
+        if self.outcome is None:
+            self.abandon(reason_of(error))
 
 
 def _beyond(message: str, limit: str) -> StreamFault:
