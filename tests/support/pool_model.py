@@ -128,6 +128,25 @@ class PoolModel(RuleBasedStateMachine):
             self.world.moment()
             self.world.acquire(name, tenant=tenants[number % len(tenants)])
 
+    @precondition(lambda self: self.world.leases)
+    @rule(pick=PICKS)
+    def acquire_beside_a_long_exchange(self, pick: int) -> None:
+        host = self.pick(self.world.leases, pick)[1].endpoint.origin.host
+        self.world.advance(30.0)
+        self.world.acquire(host)
+
+    @precondition(lambda self: self.world.leases)
+    @rule(pick=PICKS)
+    def release_while_others_come(self, pick: int) -> None:
+        for name in ("a", "b", "c"):
+            self.world.moment()
+            self.world.acquire(name)
+        self.world.moment()
+        crowded = [lease for lease in self.world.leases if self.world.known[lease[1]].held > 1]
+        if crowded:
+            lease = self.pick(crowded, pick)
+            self.world.release(lease, resetting=self.seen_early(lease[1]))
+
     @rule(name=NAMES, wait=WAITS)
     def acquire_fresh(self, name: str, wait: float) -> None:
         self.world.moment()

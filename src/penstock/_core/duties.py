@@ -172,6 +172,7 @@ class Duties(Planning):
         if self._starving and self._must_yield(now, entry):
             self._yielding = entry
             self._retire(now, entry, CloseReason.STALLED_GROUP)
+            self._plan(now, endpoint)
         elif self.phase is Phase.RUNNING and endpoint.upstream.queue.size and self._has_room(entry):
             self._deliver(now, endpoint.upstream.queue.pop(), entry)
         else:

@@ -101,7 +101,7 @@ class PoolMachine(Duties):
             entry = self._take(now, endpoint)
             if entry is not None:
                 self._hand_over(now, waiter, entry)
-                if endpoint.min_idle:
+                if endpoint.min_idle or endpoint.target:
                     self._keep_floor(now, endpoint)
                 return entry
         self._enqueue(now, waiter, again=False)
@@ -151,6 +151,7 @@ class PoolMachine(Duties):
             other = self._take(now, endpoint)
             if other is not None:
                 self._hand_over(now, waiter, other)
+                self._plan(now, endpoint)
                 return other
         self._enqueue(now, waiter, again=True)
         return None
@@ -197,16 +198,15 @@ class PoolMachine(Duties):
         else:
             # What ends the connection ends everything on it, and is one failure.
             verdict = succeeded if was_active or not entry.failed else succeeded or None
-            if was_active and entry.in_use:
-                # A latched connection is missing from the floor: no dial for it before the endpoint is judged.
+            if was_active:
                 assert reason is not None
-                self._judge(now, entry, verdict)
                 self._retire(now, entry, reason)
-            else:
-                if not entry.in_use and (was_active or entry.state is State.DRAINING):
-                    self._close(now, entry, reason or CloseReason.DRAINING)
-                self._judge(now, entry, verdict)
-        if endpoint.min_idle:
+            elif entry.state is State.DRAINING and not entry.in_use:
+                self._close(now, entry, CloseReason.DRAINING)
+            self._judge(now, entry, verdict)
+            if entry.state is State.DRAINING:
+                self._plan(now, endpoint)
+        if endpoint.min_idle or endpoint.target:
             self._keep_floor(now, endpoint)
 
     def put_back(self, now: float, entry: ConnectionEntry) -> None:
@@ -372,6 +372,7 @@ class PoolMachine(Duties):
         entry.resetting -= resets
         if not had_room and (entry.state is State.IDLE or entry.state is State.ACTIVE):
             self._list(now, entry)
+            self._plan(now, entry.endpoint)
 
     def going_away(self, now: float, entry: ConnectionEntry, reason: CloseReason) -> None:
         """The connection takes no further exchange: it is closed when it carries none any more."""
@@ -440,6 +441,8 @@ class PoolMachine(Duties):
         for entry in list(self.connections()):
             if entry.is_open:
                 self._retire(now, entry, CloseReason.GENERATION)
+        for endpoint in self.endpoints.values():
+            self._plan(now, endpoint)
 
     def drain(self, now: float) -> None:
         """No new exchange starts; those in flight may finish. Waiters are refused, everything else is closed."""
@@ -471,6 +474,7 @@ class PoolMachine(Duties):
         if entry in entry.endpoint.barred:
             if now >= entry.barred_until:
                 self._retire(now, entry, CloseReason.BARRED)
+                self._plan(now, entry.endpoint)
                 return
             self._schedule(entry, entry.barred_until)
         if entry.state is not State.IDLE:

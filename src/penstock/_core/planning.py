@@ -271,7 +271,10 @@ class Planning:
     # ---- closing -----------------------------------------------------------------------------------------------------
 
     def _retire(self, now: float, entry: ConnectionEntry, reason: CloseReason) -> None:
-        """No new exchange on this connection; it is closed now, or when its last exchange ends."""
+        """No new exchange on this connection; it is closed now, or when its last exchange ends.
+
+        It bars nobody any more, and is missing from the floor: a plan has to follow.
+        """
         if entry.in_use:
             endpoint = entry.endpoint
             entry.step(Signal.LATCH)
@@ -279,11 +282,7 @@ class Planning:
             endpoint.ready.discard(entry)
             if self.observed:
                 self._emit(events.ConnectionRetired(now, endpoint.origin, entry.id, reason))
-            if entry in endpoint.barred:
-                del endpoint.barred[entry]
-                self._plan(now, endpoint)
-            elif endpoint.min_idle or endpoint.target:
-                self._keep_floor(now, endpoint)
+            endpoint.barred.pop(entry, None)
         else:
             self._close(now, entry, reason)
 
