@@ -19,18 +19,15 @@ are answered in order. Many resets share one PING.
 from __future__ import annotations
 
 from contextlib import suppress
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.events import StreamReset
-from h2.exceptions import DenialOfServiceError, H2Error, StreamClosedError
-from h2.settings import SettingCodes, Settings
+from h2.exceptions import StreamClosedError
 
 from .._errors import LocalProtocolError, ProtocolReason
 from .._events import CloseReason
 from .exchange import CapacityChanged, GoingAway, LimitCrossed, ResetsSeen
+from .h2_engine import Engine
 from .h2_fields import request_fields, size_of
 from .h2_floods import Floods
 from .h2_frames import (
@@ -43,20 +40,17 @@ from .h2_frames import (
     Kind,
     StreamFault,
     build,
-    code_name,
     goaway,
     window_update,
 )
 from .h2_gate import FrameGate, unpadded
-from .h2_hpack import CappedEncoder, DiscreetDecoder
+from .h2_hpack import DiscreetDecoder
 from .h2_pings import Pings
 from .h2_resets import Resets
 from .h2_window import ReceiveWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from h2.events import Event
 
     from .._http2_config import HTTP2Config
     from .._types import HeaderList
@@ -77,13 +71,6 @@ _LAST_STREAM: Final = (1 << 31) - 1
 _REFUSALS: Final = 2
 
 _PING_SIZE: Final = 8
-_SETTING: Final = Struct(">HL")
-_KNOWN_SETTINGS: Final = frozenset(map(int, SettingCodes))
-
-
-class _Engine(H2Connection):
-    # Frames on streams that have ended never reach it, so it need not remember how they ended.
-    MAX_CLOSED_STREAMS = 0
 
 
 class HTTP2Session:
@@ -159,36 +146,9 @@ class HTTP2Session:
             Kind.WINDOW_UPDATE: self._on_window_update,
         }
         self._decoder = DiscreetDecoder(2 * max_head_size + 32 * max_head_fields)
-        self._h2 = self._open()
-
-    def _open(self) -> H2Connection:
-        h2 = _Engine(
-            H2Configuration(
-                client_side=True,
-                header_encoding=None,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-                validate_inbound_headers=False,
-                normalize_inbound_headers=False,
-            )
-        )
-        h2.local_settings = Settings(
-            client=True,
-            initial_values={
-                SettingCodes.ENABLE_PUSH: 0,
-                SettingCodes.INITIAL_WINDOW_SIZE: self.config.stream_window,
-                SettingCodes.MAX_HEADER_LIST_SIZE: self.max_head_size,
-            },
-        )
-        h2.encoder = CappedEncoder(self.config.encoder_table)
-        h2.decoder = self._decoder
-        # The gate bounds frames and joins header blocks; a whole block may be longer than a frame.
-        h2.max_inbound_frame_size = (1 << 24) - 1
-        h2.initiate_connection()
-        self._h2 = h2
+        self._h2 = Engine(config, max_head_size=max_head_size, decoder=self._decoder)
         self._collect()
-        self._grow_window(self.config.connection_window)
-        return h2
+        self._grow_window(config.connection_window)
 
     # ---- what is allowed ---------------------------------------------------------------------------------------------
 
@@ -364,21 +324,6 @@ class HTTP2Session:
                 return True
         return False
 
-    def _tell_h2(self, frame: Frame) -> list[Event]:
-        try:
-            return self._h2.receive_data(frame.encode())
-        except DenialOfServiceError as error:
-            raise ConnectionFault(int(error.error_code), ProtocolReason.LIMIT, str(error)) from error
-        except H2Error as error:
-            code = int(getattr(error, "error_code", Code.PROTOCOL_ERROR))
-            raise ConnectionFault(code, ProtocolReason.FRAMING, str(error) or code_name(code)) from error
-        except ConnectionFault:
-            # The decoder's own.
-            raise
-        except Exception as error:
-            # Whatever a server makes h2 stumble over costs that server's connection, and not the pool.
-            raise ConnectionFault(Code.INTERNAL_ERROR, ProtocolReason.FRAMING, f"h2 failed: {error!r}") from error
-
     def _end_badly(self, frame: Frame, fault: StreamFault, now: float) -> None:
         stream = frame.stream
         exchange = self.streams[stream]
@@ -421,7 +366,7 @@ class HTTP2Session:
             decoder.decode(frame.payload)
             raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "trailers that do not end the response")
         decoder.may_be_interim = not exchange.has_head and not ends
-        self._tell_h2(frame)
+        self._h2.hear(frame)
         self.has_answered = True
         self._refusals = 0
         exchange.on_fields(decoder.fields, ends=ends)
@@ -448,7 +393,7 @@ class HTTP2Session:
         if not exchange.has_head:
             raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "content without a head")
         if ends:
-            self._tell_h2(Frame(Kind.DATA, END_STREAM, frame.stream, b""))
+            self._h2.hear(Frame(Kind.DATA, END_STREAM, frame.stream, b""))
         exchange.on_data(data, padding=size - len(data), ends=ends)
         if ends:
             self._remote_ended(frame.stream, exchange, now)
@@ -473,7 +418,7 @@ class HTTP2Session:
             self._stream_ended_late(frame.stream)
             return
         code = int.from_bytes(frame.payload, "big")
-        self._tell_h2(frame)
+        self._h2.hear(frame)
         del self.streams[frame.stream]
         if code == Code.REFUSED_STREAM:
             self._refusals += 1
@@ -488,13 +433,13 @@ class HTTP2Session:
     def _on_settings(self, frame: Frame, now: float) -> None:
         if self.is_ready:
             self._floods.glitch(now)
-        self._tell_h2(frame._replace(payload=_without_unknown(frame.payload)))
+        self._h2.hear(frame)
         self.replies += self._collect()
         if frame.flags & ACK:
             return
         self.is_ready = True
         before = self.capacity
-        said = self._h2.remote_settings.get(SettingCodes.MAX_CONCURRENT_STREAMS)
+        said = self._h2.allowed_streams
         self._limit = UNSAID_STREAMS if said is None else said
         self.has_more_room = True
         if self.capacity != before:
@@ -535,14 +480,12 @@ class HTTP2Session:
 
     def _on_window_update(self, frame: Frame, now: float) -> None:
         self._floods.window_update(now)
-        # The first bit is reserved, and ignored (RFC 9113 §6.9); h2 would not.
-        increment = int.from_bytes(frame.payload, "big") & LARGEST_WINDOW
         if frame.stream:
             if self._find(frame.stream, Kind.WINDOW_UPDATE, now) is None:
                 return
-            if not increment:
+            if not int.from_bytes(frame.payload, "big") & LARGEST_WINDOW:
                 raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "a WINDOW_UPDATE by nothing")
-        for event in self._tell_h2(frame._replace(payload=increment.to_bytes(4, "big"))):
+        for event in self._h2.hear(frame):
             if isinstance(event, StreamReset):
                 # The window became too large, and h2 has reset the stream (RFC 9113 §6.9.1).
                 raise StreamFault(Code.FLOW_CONTROL_ERROR, ProtocolReason.FRAMING, "a window of more than 2³¹−1 bytes")
@@ -559,8 +502,3 @@ class HTTP2Session:
         credit = self._window.credit()
         if credit:
             self._put(window_update(0, credit))
-
-
-def _without_unknown(settings: bytes) -> bytes:
-    """The entries of a SETTINGS frame that have a meaning (RFC 9113 §6.5.2); h2 would keep the others for good."""
-    return b"".join(_SETTING.pack(*entry) for entry in _SETTING.iter_unpack(settings) if entry[0] in _KNOWN_SETTINGS)
