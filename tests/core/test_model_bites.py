@@ -423,7 +423,7 @@ def a_connection_that_breaks_under_many_is_many_failures(patch: Patch) -> None:
 
         return judge_each
 
-    replace(patch, PoolMachine, "_judge", wrap)
+    replace(patch, Duties, "_judge", wrap)
 
 
 @bug

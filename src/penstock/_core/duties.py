@@ -260,6 +260,22 @@ class Duties(Planning):
 
     # ---- health ------------------------------------------------------------------------------------------------------
 
+    def _judge(self, now: float, entry: ConnectionEntry, succeeded: bool | None) -> None:
+        """What an exchange says about its endpoint; nothing if `succeeded` is None."""
+        endpoint = entry.endpoint
+        if succeeded:
+            if endpoint.health.exchange_failures or endpoint.health.pauses:
+                self._recover(now, endpoint)
+        elif succeeded is not None:
+            entry.failed = True
+            self._exchange_failed(now, endpoint)
+
+    def _recover(self, now: float, endpoint: Endpoint) -> None:
+        if endpoint.health.exchange_succeeded(self.config):
+            if self.observed:
+                self._emit(events.EndpointRecovered(now, endpoint.origin))
+            self._plan(now, endpoint)
+
     def _exchange_failed(self, now: float, endpoint: Endpoint) -> None:
         if endpoint.health.exchange_failed(now, self.config, self._chance()):
             self._pause(now, endpoint)

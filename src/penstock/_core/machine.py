@@ -509,22 +509,6 @@ class PoolMachine(Duties):
         else:
             self._schedule(endpoint, max(endpoint.last_used, now) + idle_timeout)
 
-    def _judge(self, now: float, entry: ConnectionEntry, succeeded: bool | None) -> None:
-        """What an exchange says about its endpoint; nothing if `succeeded` is None."""
-        endpoint = entry.endpoint
-        if succeeded:
-            if endpoint.health.exchange_failures or endpoint.health.pauses:
-                self._recover(now, endpoint)
-        elif succeeded is not None:
-            entry.failed = True
-            self._exchange_failed(now, endpoint)
-
-    def _recover(self, now: float, endpoint: Endpoint) -> None:
-        if endpoint.health.exchange_succeeded(self.config):
-            if self.observed:
-                self._emit(events.EndpointRecovered(now, endpoint.origin))
-            self._plan(now, endpoint)
-
     def _shortage(self, now: float, waiters: list[Waiter], error: BaseException) -> None:
         """This machine ran out of something: make room once for the waiters, and leave the floors alone for a while."""
         self._shortages += 1
