@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from penstock._config import Timeouts
-from penstock._errors import ReadError, WriteError, WriteTimeout
+from penstock._errors import LocalProtocolError, ReadError, WriteError, WriteTimeout
 from penstock._events import CloseReason
 from penstock._net.stream import SocketStream, look, send_all
 from penstock._net.timer import PhaseTimer, Watchdog
@@ -163,3 +163,16 @@ async def test_the_last_look_at_a_broken_stream(pair: Pair) -> None:
     reset(peer)
     await stream.wait_readable()
     assert look(stream) is CloseReason.IO_ERROR
+
+
+async def test_two_tasks_may_not_wait_for_the_same_thing(pair: Pair) -> None:
+    stream, peer = pair
+    stream.try_send(LARGE)
+    for wait, what in ((stream.wait_readable, "reads from"), (stream.wait_writable, "writes to")):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(LocalProtocolError, match=f"another task {what}"):
+                await wait()
+            nursery.cancel_scope.cancel()
+    peer.close()

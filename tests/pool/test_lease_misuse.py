@@ -10,12 +10,14 @@ import trio
 import penstock
 from penstock import Origin
 from penstock.testing import head, serve_ok, stall
+from tests.support.h2_peer import H2Script
 from tests.support.scene import scene, settle
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from penstock.testing import ScriptedPeer
+    from tests.support.h2_peer import H2Peer
 
 
 async def test_bytes_that_come_between_acquire_and_request_are_no_answer(autojump_clock: MockClock) -> None:
@@ -55,6 +57,79 @@ async def test_a_lease_given_up_while_another_task_uses_it_closes_its_connection
         s.serve("other.test", serve_ok())
         assert (await s.client.get("http://other.test")).status_code == 200
         assert s.pool.statistics().active == 0
+
+
+async def never_answer(peer: H2Peer) -> None:
+    await peer.request()
+    await peer.wait_closed()
+
+
+async def never_end(peer: H2Peer) -> None:
+    request = await peer.request()
+    await peer.headers(request.stream, [(b":status", b"200")])
+    await peer.wait_closed()
+
+
+async def never_end_http1(peer: ScriptedPeer) -> None:
+    await peer.expect_request()
+    await peer.send(head(200, [(b"content-length", b"9")]))
+    await peer.wait_closed()
+
+
+@pytest.mark.parametrize("way", ["discard", "release_soon"])
+async def test_a_lease_given_up_while_another_task_waits_for_the_head_tells_that_task(
+    way: str, autojump_clock: MockClock
+) -> None:
+    with trio.fail_after(10):
+        async with scene(H2Script(never_answer), http1=False) as s:
+            async with s.pool.acquire(s.url) as lease, trio.open_nursery() as nursery:
+
+                async def use() -> None:
+                    with pytest.raises(penstock.ReadError, match="given up"):
+                        await lease.request("GET", "/")
+
+                nursery.start_soon(use)
+                await settle()
+                getattr(lease, way)()
+            assert s.pool.statistics().active == 0
+
+
+@pytest.mark.parametrize("http1", [True, False])
+@pytest.mark.parametrize("way", ["discard", "release_soon"])
+async def test_a_lease_given_up_while_another_task_reads_tells_that_task_and_breaks_nothing(
+    way: str, http1: bool, autojump_clock: MockClock
+) -> None:
+    with trio.fail_after(10):
+        async with scene(never_end_http1 if http1 else H2Script(never_end), http1=http1) as s:
+            async with s.pool.acquire(s.url) as lease, trio.open_nursery() as nursery:
+                await lease.request("GET", "/")
+
+                async def read() -> None:
+                    with pytest.raises(penstock.ReadError):
+                        await lease.read()
+
+                nursery.start_soon(read)
+                await settle()
+                getattr(lease, way)()
+            await settle()
+            assert s.pool.statistics().active == 0
+
+
+@pytest.mark.parametrize("http1", [True, False])
+async def test_two_tasks_that_read_from_one_lease_both_get_an_error(http1: bool, autojump_clock: MockClock) -> None:
+    with trio.fail_after(10):
+        async with scene(never_end_http1 if http1 else H2Script(never_end), http1=http1) as s:
+            async with s.pool.acquire(s.url) as lease, trio.open_nursery() as nursery:
+                await lease.request("GET", "/")
+
+                async def read(error: type[penstock.PenstockError]) -> None:
+                    with pytest.raises(error):
+                        await lease.read()
+
+                nursery.start_soon(read, penstock.ReadError)
+                await settle()
+                await read(penstock.LocalProtocolError)
+            assert s.pool.statistics().active == 0
 
 
 @pytest.mark.parametrize(

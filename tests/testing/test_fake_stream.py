@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from penstock._errors import ReadError, WriteError
+from penstock._errors import LocalProtocolError, ReadError, WriteError
 from penstock.testing import FakeStream, fake_stream_pair
 
 
@@ -141,7 +141,7 @@ async def test_two_tasks_may_not_wait_for_the_same_thing() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ours.wait_readable)
         await wait_all_tasks_blocked()
-        with pytest.raises(trio.BusyResourceError):
+        with pytest.raises(LocalProtocolError, match="another task reads"):
             await ours.wait_readable()
         theirs.try_send(b"x")
 

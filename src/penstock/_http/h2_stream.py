@@ -285,6 +285,10 @@ class HTTP2Exchange:
             self.outcome = Outcome(self._connection.reason, failed=failed)
         if self.upload is not None:
             self.upload.stop()
+        if self._task is not None:
+            # Somebody else gave the exchange up.
+            self._error = self._error or ReadError("the exchange was given up while it ran", phase="read")
+            self._wake()
 
     def interrupt(self) -> None:
         """A limit passed: this stream ends, and no other; see `Exchange.interrupt`."""

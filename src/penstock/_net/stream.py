@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from .._errors import NetworkError, ReadError, WriteError
+from .._errors import LocalProtocolError, NetworkError, ReadError, WriteError
 from .._events import CloseReason
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class ByteStream(Protocol):
 
         Raises:
             ReadError: the stream was closed meanwhile.
+            LocalProtocolError: another task waits already.
         """
 
     async def wait_writable(self) -> None:
@@ -64,6 +65,7 @@ class ByteStream(Protocol):
 
         Raises:
             WriteError: the stream was closed meanwhile.
+            LocalProtocolError: another task waits already.
         """
 
     def close(self) -> None:
@@ -150,6 +152,8 @@ class SocketStream:
             raise ReadError("the stream is closed", phase="read")
         try:
             await trio.lowlevel.wait_readable(self._fd)
+        except trio.BusyResourceError as error:
+            raise LocalProtocolError("another task reads from this connection", phase="read") from error
         except (trio.ClosedResourceError, OSError, ValueError) as error:
             raise ReadError("the stream is closed", phase="read") from error
 
@@ -158,6 +162,8 @@ class SocketStream:
             raise WriteError("the stream is closed", phase="write")
         try:
             await trio.lowlevel.wait_writable(self._fd)
+        except trio.BusyResourceError as error:
+            raise LocalProtocolError("another task writes to this connection", phase="write") from error
         except (trio.ClosedResourceError, OSError, ValueError) as error:
             raise WriteError("the stream is closed", phase="write") from error
         except trio.Cancelled:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._errors import ReadError, WriteError
+from .._errors import LocalProtocolError, ReadError, WriteError
 from ._wire import LinkConditions, Wire, reset_by_peer
 
 if TYPE_CHECKING:
@@ -104,10 +104,10 @@ class FakeStream:
 
         Raises:
             ReadError: the stream is closed, or was closed meanwhile.
-            trio.BusyResourceError: another task waits already.
+            LocalProtocolError: another task waits already.
         """
         if self._reading:
-            raise trio.BusyResourceError("another task waits for this stream to become readable")
+            raise LocalProtocolError("another task reads from this connection", phase="read")
         self._reading = True
         try:
             if self._ready_to_read():
@@ -128,10 +128,10 @@ class FakeStream:
 
         Raises:
             WriteError: the stream is closed, or was closed meanwhile.
-            trio.BusyResourceError: another task waits already.
+            LocalProtocolError: another task waits already.
         """
         if self._writing:
-            raise trio.BusyResourceError("another task waits for this stream to become writable")
+            raise LocalProtocolError("another task writes to this connection", phase="write")
         self._writing = True
         try:
             if self._ready_to_write():
