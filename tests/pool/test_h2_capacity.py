@@ -98,6 +98,14 @@ async def test_a_server_that_allows_none_for_a_while_is_waited_for(autojump_cloc
         assert (server.connections, server.refused) == (1, 0)
 
 
+async def test_who_waits_in_vain_for_a_server_that_allows_none_is_told_so(autojump_clock: MockClock) -> None:
+    server = H2Server(answer(), max_concurrent_streams=0)
+    async with scene(server, http1=False, pool_timeout=1.0) as s:
+        with pytest.raises(penstock.PoolTimeout, match="allows no request on it"):
+            await s.client.get(s.url)
+        assert server.connections == 1
+
+
 async def test_a_server_that_allows_none_for_good_is_left_and_tried_again(autojump_clock: MockClock) -> None:
     async def none(peer: H2Peer) -> None:
         await peer.settings(max_concurrent_streams=0)

@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from .._core.connection import State
+from .._core.sizing import Hindrance
 from .._errors import ConnectError, PenstockError, PoolClosed, PoolFull, PoolTimeout, RequestError
 from .._events import RejectReason
 
@@ -59,6 +60,8 @@ def _timed_out(machine: PoolMachine, waiter: Waiter, cause: BaseException | None
 
 def _binding_limit(machine: PoolMachine, waiter: Waiter) -> str:
     endpoint, config = waiter.endpoint, machine.config
+    if endpoint.barred:
+        return f": {Hindrance.BARRED.value}"
     if endpoint.live + len(endpoint.dials) >= endpoint.max_connections:
         name = "max_connections_per_host"
         if endpoint.max_connections != config.max_connections_per_host:
