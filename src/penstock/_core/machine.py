@@ -410,7 +410,6 @@ class PoolMachine(Duties):
                 self._end(now, subject, RejectReason.POOL_TIMEOUT, subject.endpoint.health.last_error)
                 self._make_way(now, subject.endpoint)
             else:
-                assert isinstance(subject, Endpoint)
                 self._endpoint_due(now, subject)
         self._wake_at = self._timers.next_at
         if self._wake_at < INF:

@@ -75,7 +75,7 @@ class Planning:
         self.idle: OrderedDict[ConnectionEntry, None] = OrderedDict()
         self.forgotten = Counters()
         self._chance = chance
-        self._timers = Timers()
+        self._timers: Timers[ConnectionEntry | Waiter | Endpoint] = Timers()
         self._wake_at = INF
         self._connection_number = 0
         self._waiter_number = 0

@@ -9,7 +9,7 @@ in the heap until they surface or until they outnumber the live ones.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,18 +26,21 @@ class Timed(Protocol):
     timer_at: float
 
 
-class Timers:
+Subject = TypeVar("Subject", bound=Timed)
+
+
+class Timers(Generic[Subject]):
     """A heap of due times with lazy removal; every operation is O(log n) amortised."""
 
     __slots__ = ("_heap", "_live", "_serial")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timed]] = []
+        self._heap: list[tuple[float, int, Subject]] = []
         # The serial number of each subject's live record: the same time may have been asked for before.
-        self._live: dict[Timed, int] = {}
+        self._live: dict[Subject, int] = {}
         self._serial = 0
 
-    def schedule(self, subject: Timed, at: float) -> bool:
+    def schedule(self, subject: Subject, at: float) -> bool:
         """Make the subject due at `at` or earlier. Returns whether it became due earlier than before."""
         if at >= subject.timer_at:
             return False
@@ -47,14 +50,14 @@ class Timers:
         self._compact()
         return True
 
-    def cancel(self, subject: Timed) -> None:
+    def cancel(self, subject: Subject) -> None:
         """The subject is no longer due at all."""
         if subject.timer_at != INF:
             subject.timer_at = INF
             del self._live[subject]
             self._compact()
 
-    def due(self, now: float) -> Iterator[Timed]:
+    def due(self, now: float) -> Iterator[Subject]:
         """Take out every subject that is due, oldest first; its `timer_at` is reset before it is yielded."""
         while self._heap and self._heap[0][0] <= now:
             _, serial, subject = heappop(self._heap)

@@ -45,7 +45,7 @@ class Watchdog:
     __slots__ = ("_scope", "_timers", "_wake_at")
 
     def __init__(self) -> None:
-        self._timers = Timers()
+        self._timers: Timers[Watched] = Timers()
         self._wake_at = INF
         self._scope: trio.CancelScope | None = None
 
@@ -67,7 +67,7 @@ class Watchdog:
                 await trio.sleep_forever()
             now = self._wake_at = trio.current_time()
             for timer in self._timers.due(now):
-                timer.check(now)  # type: ignore[attr-defined]
+                timer.check(now)
             self._wake_at = self._timers.next_at
 
 
