@@ -242,6 +242,21 @@ class HTTP2Connection:
             return 0
         return session.room(stream)
 
+    def wake_uploads(self) -> None:
+        """Wake as many uploads as have room, in the order in which they began to wait."""
+        if not self.blocked:
+            return
+        session = self.session
+        room = min(session.connection_room, HIGH_WATER - (session.queued - self.sent))
+        for upload in list(self.blocked):
+            if room <= 0:
+                break
+            own = session.room(upload.stream) if upload.stream in session.streams else 0
+            if own > 0:
+                room -= own
+                del self.blocked[upload]
+                upload.wake()
+
     @property
     def must_prove_life(self) -> bool:
         """Whether the connection has been silent for so long that it is asked before a request is sent on it."""
@@ -324,7 +339,7 @@ class HTTP2Connection:
             self._report_events()
         if session.has_more_room:
             session.has_more_room = False
-            self._wake_uploads()
+            self.wake_uploads()
         if self._asking:
             for exchange in list(self._asking):
                 exchange.on_life()
@@ -348,7 +363,7 @@ class HTTP2Connection:
                     await stream.wait_writable()
                 if session.replies <= session.config.max_unsent_replies:
                     self._let_read_on()
-                self._wake_uploads()
+                self.wake_uploads()
                 turns += 1
                 if turns > _TURNS:
                     turns = 0
@@ -410,21 +425,6 @@ class HTTP2Connection:
         if self._reader_waits is not None:
             self._reader_waits.set()
             self._reader_waits = None
-
-    def _wake_uploads(self) -> None:
-        """Wake as many uploads as have room, in the order in which they began to wait."""
-        if not self.blocked:
-            return
-        session = self.session
-        room = min(session.connection_room, HIGH_WATER - (session.queued - self.sent))
-        for upload in list(self.blocked):
-            if room <= 0:
-                break
-            own = session.room(upload.stream) if upload.stream in session.streams else 0
-            if own > 0:
-                room -= own
-                del self.blocked[upload]
-                upload.wake()
 
     # ---- the end -----------------------------------------------------------------------------------------------------
 

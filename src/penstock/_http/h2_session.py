@@ -70,6 +70,10 @@ _LAST_STREAM: Final = (1 << 31) - 1
 #: Refused streams in a row before the connection is given up.
 _REFUSALS: Final = 2
 
+#: Content of a frame that we send, whatever more the server takes (some take 16 MiB): uploads take turns by frames, and
+#: what is in the output is out of reach of the limits of time.
+_LARGEST_DATA: Final = 65536
+
 _PING_SIZE: Final = 8
 
 
@@ -208,7 +212,7 @@ class HTTP2Session:
 
     def room(self, stream: int) -> int:
         """How many bytes of content may be sent on a stream now; never more than fit into one frame."""
-        return min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
+        return min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size, _LARGEST_DATA)
 
     @property
     def connection_room(self) -> int:

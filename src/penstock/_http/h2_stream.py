@@ -170,6 +170,7 @@ class HTTP2Exchange:
         if connection.reason is not None or not session.takes_more or len(session.streams) >= session.capacity:
             # The server changed its mind between the hand-over and now.
             self.refused = True
+            self.outcome = Outcome(connection.look())
             raise RemoteProtocolError(
                 "the server takes no further stream on this connection", reason=ProtocolReason.GOAWAY, phase="write"
             )

@@ -77,7 +77,11 @@ class HTTP2Upload:
                 self.failure = failure
                 self._exchange.upload_failed()
         finally:
+            # Woken and stopped in the same moment, it has not used the room that it was given.
+            self._connection.wake_uploads()
             self.stopped.set()
+            # The exchange knows its upload: without this, the content would live on until it is collected as garbage.
+            del self._exchange, self._request
 
     async def _send_body(self, timer: PhaseTimer) -> None:
         body = self._request.body
