@@ -249,3 +249,26 @@ async def test_a_body_of_another_length_than_announced_resets_its_stream(autojum
                 await s.client.post(s.url, content=pieces(), headers={"content-length": length})
         assert (await s.client.post(s.url, content=b"body")).content == b"4"
         assert (server.connections, len(server.resets)) == (1, 2)
+
+
+async def test_a_cancellation_that_a_body_brings_along_does_not_end_the_connection(autojump_clock: MockClock) -> None:
+    """As bodies do that open a cancel scope in one task and leave it in another."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await trio.sleep(1)
+            except trio.Cancelled as cancelled:
+                brought_along = cancelled
+                raise
+        raise brought_along
+
+    async with scene(H2Server(echo), http1=False) as s:
+        await s.client.get(s.url)
+        with pytest.raises(trio.Cancelled):
+            await s.client.post(s.url, content=body())
+        with trio.fail_after(1):
+            assert (await s.client.post(s.url, content=b"after")).content == b"after"
+        assert s.pool.statistics().endpoints[0].counts.dials_started == 1

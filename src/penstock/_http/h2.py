@@ -291,6 +291,8 @@ class HTTP2Connection:
             try:
                 await self._read()
             finally:
+                # Nobody must wait for a connection that nobody reads, whatever ended the reader.
+                self._end(ReadError("the connection was given up", phase="read"), CloseReason.IO_ERROR)
                 self._tasks.cancel_scope.cancel()
 
     async def _read(self) -> None:

@@ -9,6 +9,7 @@ What it sends waits for the peer's windows, for the connection's output, of whic
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -71,7 +72,10 @@ class HTTP2Upload:
         except BaseException as error:  # noqa: ASYNC103 - raised by the exchange, to the caller
             failure = without_cancellation(error)
             if failure is None:
-                raise
+                if trio.current_effective_deadline() == -math.inf:
+                    raise
+                # A cancellation of something else, which the body brought along: not the connection's.
+                failure = error
             # A body that was stopped may raise in its clean-up; what stopped it is what counts.
             if not self._scope.cancel_called or not isinstance(failure, Exception):
                 self.failure = failure
