@@ -306,7 +306,8 @@ class HTTP2Connection:
                     await stream.wait_readable()
                     continue
                 if not data:
-                    raise ReadError("the server closed the connection", phase="read")
+                    why = f" ({session.complaint})" if session.complaint else ""
+                    raise ReadError(f"the server closed the connection{why}", phase="read")
                 more = session.feed(data, trio.current_time())
                 self._after_feed()
                 while more and self.reason is None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 from h2.events import StreamReset
 from h2.exceptions import StreamClosedError
 
-from .._errors import LocalProtocolError, ProtocolReason
+from .._errors import LocalProtocolError, ProtocolReason, quote_peer
 from .._events import CloseReason
 from .exchange import CapacityChanged, GoingAway, LimitCrossed, ResetsSeen
 from .h2_engine import Engine
@@ -40,6 +40,7 @@ from .h2_frames import (
     Kind,
     StreamFault,
     build,
+    code_name,
     goaway,
     window_update,
 )
@@ -100,6 +101,7 @@ class HTTP2Session:
         takes_more: whether a further stream may be opened.
         going_away: why not, unless the connection broke.
         has_more_room: whether the server may have let us send more content; reset by the owner.
+        complaint: what the server said was wrong as it announced the end of the connection; empty if nothing.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class HTTP2Session:
         self.takes_more = True
         self.going_away: CloseReason | None = None
         self.has_more_room = False
+        self.complaint = ""
         self._pace = pace
         self._scheme = b"https" if secure else b"http"
         self._gate = FrameGate(config)
@@ -476,6 +479,8 @@ class HTTP2Session:
         # A later GOAWAY may name an earlier stream, never a later one (RFC 9113 §6.8).
         self._last_allowed = min(self._last_allowed, last)
         said = frame.payload[8:]
+        if code != Code.NO_ERROR:
+            self.complaint = f"{code_name(code)}: {quote_peer(said)}" if said else code_name(code)
         for stream in [stream for stream in self.streams if stream > self._last_allowed]:
             exchange = self.streams.pop(stream)
             # A server that refuses the very first stream with an error means it, and will refuse the next one too.
