@@ -85,6 +85,7 @@ async def scene(
     *,
     tls: bool | ssl.SSLContext = False,
     latency: float = 0.0,
+    bandwidth: float | None = None,
     capacity: int = 65536,
     seed: int | None = 0,
     upstreams: Sequence[penstock.Upstream | str] = (),
@@ -96,7 +97,7 @@ async def scene(
     """
     url = "https://localhost" if tls else "http://api.test"
     config = penstock.PoolConfig(**({"tls": client_config()} if tls else {}), **settings)
-    async with FakeNetwork(latency=latency, capacity=capacity) as network:
+    async with FakeNetwork(latency=latency, bandwidth=bandwidth, capacity=capacity) as network:
         network.listen(
             url.partition("://")[2],
             443 if tls else 80,

@@ -233,6 +233,8 @@ _reading_threads: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.Run
 
 def _check(piece: object) -> Piece:
     if isinstance(piece, bytes | bytearray | memoryview):
+        if isinstance(piece, memoryview) and not piece.c_contiguous:
+            raise LocalProtocolError("the request body yielded a memoryview that is not contiguous", phase="write")
         return piece
     raise LocalProtocolError(f"the request body must yield bytes, not {type(piece).__name__}", phase="write")
 

@@ -15,6 +15,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from .request import WireRequest
 
 _INF: Final = float("inf")
+
+_log = logging.getLogger("penstock.http2")
 
 READ_SIZE: Final = 65536
 
@@ -306,8 +309,7 @@ class HTTP2Connection:
                     await stream.wait_readable()
                     continue
                 if not data:
-                    why = f" ({session.complaint})" if session.complaint else ""
-                    raise ReadError(f"the server closed the connection{why}", phase="read")
+                    raise ReadError("the server closed the connection", phase="read")
                 more = session.feed(data, trio.current_time())
                 self._after_feed()
                 while more and self.reason is None:
@@ -335,6 +337,8 @@ class HTTP2Connection:
             )
         except NetworkError as error:
             self._end(error, CloseReason.PEER_CLOSED if stream.ended_cleanly else CloseReason.IO_ERROR)
+        except Exception as error:  # noqa: BLE001 - see there
+            self._give_up(error)
 
     def _after_feed(self) -> None:
         session = self.session
@@ -349,7 +353,7 @@ class HTTP2Connection:
         self.wake_writer()
 
     async def _write(self) -> None:
-        session, stream = self.session, self.stream
+        session = self.session
         turns = 0
         try:
             while True:
@@ -362,8 +366,8 @@ class HTTP2Connection:
                         await self._wait_for_output()
                         continue
                     self._take_output()
-                while not self._try_send():
-                    await stream.wait_writable()
+                if not self._try_send():
+                    await self._send_slowly()
                 if session.replies <= session.config.max_unsent_replies:
                     self._let_read_on()
                 self.wake_uploads()
@@ -378,6 +382,23 @@ class HTTP2Connection:
             self._report_events()
             self._set_alarm()
             self._let_read_on()
+        except Exception as error:  # noqa: BLE001 - see there
+            self._give_up(error)
+
+    async def _send_slowly(self) -> None:
+        """The server, or the way to it, takes no more at once: requests that wait in here are being written still."""
+        progress = -1
+        while self._unsent is not None:
+            if self.sent != progress:
+                progress = self.sent
+                self._tell_progress()
+            await self.stream.wait_writable()
+            self._try_send()
+        self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        for exchange in self.session.streams.values():
+            exchange.on_progress()
 
     async def _wait_for_output(self) -> None:
         self._writer = trio.lowlevel.current_task()
@@ -441,11 +462,23 @@ class HTTP2Connection:
         """The connection cannot go on: everything on it fails, and the pool is told."""
         if self.reason is not None:
             return
+        complaint = self.session.complaint
+        if complaint and isinstance(error, NetworkError):
+            told = ReadError(f"{error.message} ({complaint})", phase="read")
+            told.__cause__ = error
+            error = told
         self._break(error, reason)
         self._farewell(code)
         self._report_events()
         if self._report is not None:
             self._report(Broken(reason))
+
+    def _give_up(self, error: Exception) -> None:
+        """A mistake in here costs one connection, and not the pool."""
+        _log.error("an HTTP/2 connection was given up", exc_info=error)
+        told = ReadError(f"the connection was given up: {error!r}", phase="read")
+        told.__cause__ = error
+        self._end(told, CloseReason.IO_ERROR)
 
     def _break(self, error: TransportError, reason: CloseReason) -> None:
         """Every exchange fails, with an error of its own."""
@@ -469,6 +502,12 @@ class HTTP2Connection:
         """The alarm went: the server is asked, or has not answered in time."""
         if self.reason is not None:
             return
+        try:
+            self._look_for_life(now)
+        except Exception as error:  # noqa: BLE001 - see there
+            self._give_up(error)
+
+    def _look_for_life(self, now: float) -> None:
         session = self.session
         if session.pings.is_dead(now):
             silence = now - session.pings.heard_at

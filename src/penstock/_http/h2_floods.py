@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._errors import ProtocolReason
 from .bucket import Bucket
-from .h2_frames import Code, ConnectionFault
+from .h2_frames import Code, ConnectionFault, Kind
 
 if TYPE_CHECKING:
     from .._http2_config import HTTP2Config
@@ -28,17 +28,19 @@ class Floods:
         now: the time.
     """
 
-    __slots__ = ("_empty_data", "_glitches", "_max_empty_data", "_updates_left")
+    __slots__ = ("_empty_data", "_glitches", "_max_empty_data", "_resets_left", "_updates_left")
 
     def __init__(self, config: HTTP2Config, now: float) -> None:
         self._glitches = Bucket(config.glitch_burst, config.glitch_rate, now)
         self._max_empty_data = config.max_empty_data
         self._empty_data = 0
         self._updates_left = _UPDATES_AT_FIRST
+        self._resets_left = 0
 
     def stream_opened(self) -> None:
         """A stream was opened, and its window may be updated."""
         self._updates_left += _UPDATES_PER_STREAM
+        self._resets_left += 1
 
     def data_sent(self) -> None:
         """Content was sent, and its windows may be updated."""
@@ -61,6 +63,26 @@ class Floods:
         """
         if self._updates_left:
             self._updates_left -= 1
+        else:
+            self.glitch(now)
+
+    def late(self, kind: Kind, now: float, *, is_expected: bool) -> None:
+        """A frame came on a stream that has ended here.
+
+        Args:
+            kind: of the frame. DATA that was on its way is expected; a WINDOW_UPDATE is counted as such; and each
+                stream may be reset once after its end, as servers do that do not want the rest of a request
+                (RFC 9113 §8.1).
+            now: the time.
+            is_expected: whether the server may not have seen our reset of the stream.
+
+        Raises:
+            ConnectionFault: they are too many.
+        """
+        if kind is Kind.WINDOW_UPDATE or (kind is Kind.DATA and is_expected):
+            return
+        if kind is Kind.RST_STREAM and self._resets_left:
+            self._resets_left -= 1
         else:
             self.glitch(now)
 

@@ -355,8 +355,7 @@ class HTTP2Session:
                     ProtocolReason.FRAMING,
                     f"a {kind.name} frame on stream {stream}, which was not opened",
                 )
-            if kind is not Kind.DATA or stream not in self._resets:
-                self._floods.glitch(now)
+            self._floods.late(kind, now, is_expected=stream in self._resets)
         return exchange
 
     def _on_headers(self, frame: Frame, now: float) -> None:

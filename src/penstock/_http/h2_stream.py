@@ -66,6 +66,7 @@ class HTTP2Exchange:
         "_head",
         "_head_left",
         "_informational",
+        "_is_leaving",
         "_method",
         "_outcome_at_end",
         "_owed",
@@ -74,6 +75,7 @@ class HTTP2Exchange:
         "_queued_to",
         "_stream",
         "_task",
+        "_timer",
         "_turns",
         "_wants_close",
         "body_begun",
@@ -93,6 +95,9 @@ class HTTP2Exchange:
         self._method = b""
         self._wants_close = False
         self._task: trio.lowlevel.Task | None = None
+        self._timer: PhaseTimer | None = None
+        # Whether the request is all in the connection's output, and has not left it.
+        self._is_leaving = False
         self._head: ResponseHead | None = None
         self._head_left = session.max_head_size
         self._fields_left = session.max_head_fields
@@ -140,6 +145,7 @@ class HTTP2Exchange:
                 raise LocalProtocolError("an exchange carries one request", phase="write")
             if connection.must_prove_life:
                 await self._prove_life(timer)
+            self._timer = timer
             self._open(request)
             upload = self.upload
             if upload is None:
@@ -338,6 +344,7 @@ class HTTP2Exchange:
             length = 0
         self._content_left = length
         self._head = ResponseHead(status, b"", fields, "HTTP/2")
+        self._timer = None
         self.has_head = True
         if ends:
             self._check_complete()
@@ -428,6 +435,18 @@ class HTTP2Exchange:
     def on_break(self, error: TransportError, reason: CloseReason) -> None:
         """The connection is gone."""
         self._end(error, Outcome(reason, failed=reason in PEERS_FAULT or reason is CloseReason.PEER_CLOSED))
+
+    def on_progress(self) -> None:
+        """The connection's output moves slowly: until the request has left it, the limit on writing holds."""
+        timer = self._timer
+        if timer is None or self.has_head or self.is_sending:
+            return
+        if self._connection.sent < self._queued_to:
+            self._is_leaving = True
+            timer.write()
+        elif self._is_leaving:
+            self._is_leaving = False
+            timer.first_byte()
 
     def on_life(self) -> None:
         """The connection has given a sign of life."""
