@@ -168,3 +168,10 @@ async def test_a_file_without_data_yet_has_not_ended() -> None:
     body.restart()
     with pytest.raises(LocalProtocolError, match="must yield bytes, not NoneType"):
         await body.next_piece()
+
+
+async def test_a_view_with_gaps_is_a_mistake() -> None:
+    body = make_body(iter([memoryview(b"abcd")[::2]]))
+    body.restart()
+    with pytest.raises(LocalProtocolError, match="not contiguous"):
+        await body.next_piece()

@@ -28,7 +28,7 @@ GLITCHES = {
     "HEADERS on an ended stream": frames.headers(1, b"\x88"),
 }
 
-#: What each costs besides: WINDOW_UPDATE has an allowance of its own, and then costs twice on a stream that has ended.
+#: What each costs besides: WINDOW_UPDATE has an allowance of its own, and each stream may be reset once.
 SLACK = 10
 
 
@@ -98,3 +98,15 @@ def test_other_frames_on_a_stream_that_was_reset_are_counted_too(kind: str) -> N
     frame = frames.headers(1, b"\x88") if kind == "headers" else frames.window_update(1, 1)
 
     assert talk.fault(*[frame] * 100).code == Code.ENHANCE_YOUR_CALM
+
+
+def test_one_reset_behind_each_response_is_what_servers_do() -> None:
+    """RST_STREAM(NO_ERROR) says that the rest of a request is not wanted (RFC 9113 §8.1), also if none is left."""
+    talk = Conversation(HTTP2Config(glitch_burst=5, glitch_rate=0.0))
+    for stream in range(1, 201, 2):
+        talk.ask()
+        talk.hear(talk.answer(stream, end_stream=True), frames.rst(stream, 0), frames.window_update(stream, 1))
+
+    with pytest.raises(ConnectionFault):
+        for _ in range(10):
+            talk.hear(frames.rst(1, 0))

@@ -238,12 +238,15 @@ async def test_a_server_that_wants_http_1_1_gets_it_from_then_on(way: str, autoj
         assert [event.reason for event in s.seen.of(events.ConnectionClosed)] == [events.CloseReason.HTTP1_REQUIRED]
 
 
+@pytest.mark.parametrize("end", ["fin", "rst"])
 async def test_what_the_server_complained_of_is_told_to_streams_it_did_not_refuse(
-    autojump_clock: MockClock,
+    end: str, autojump_clock: MockClock
 ) -> None:
     async def script(peer: H2Peer) -> None:
         request = await peer.request()
         await peer.goaway(request.stream, 1, b"no such thing")
+        await peer.wait(1)
+        getattr(peer.wire, end)()
 
     async with scene(H2Script(script), http1=False) as s:
         with pytest.raises(penstock.ReadError, match="PROTOCOL_ERROR: no such thing"):
