@@ -63,6 +63,15 @@ class Engine(H2Connection):
         self.initiate_connection()
 
     @property
+    def open_outbound_streams(self) -> int:
+        """How many streams are open; h2 would look at each of them for every request."""
+        return len(self.streams)
+
+    def forget(self, stream: int) -> None:
+        """The stream has ended; nothing on it reaches the engine any more."""
+        self.streams.pop(stream, None)
+
+    @property
     def allowed_streams(self) -> int | None:
         """How many streams the server allows at once; None if it has not said."""
         return self.remote_settings.get(SettingCodes.MAX_CONCURRENT_STREAMS)

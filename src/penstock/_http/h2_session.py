@@ -235,14 +235,20 @@ class HTTP2Session:
 
     def reset(self, stream: int, code: int, now: float) -> None:
         """End a stream from our side. Its place is free when `ResetsSeen` says so."""
-        exchange = self.streams.pop(stream)
+        exchange = self.streams[stream]
         # h2 may have closed it by itself, for a window that grew too large.
         with suppress(StreamClosedError):
             self._h2.reset_stream(stream, code)
         self._collect()
+        self._forget(stream)
         if not self._resets.add(stream, exchange.window, now):
             self._go_away(CloseReason.TOO_MANY_RESETS)
         self._ask_for_resets(now)
+
+    def _forget(self, stream: int) -> None:
+        """The stream has ended, for us and for the engine."""
+        del self.streams[stream]
+        self._h2.forget(stream)
 
     def consumed(self, stream: int, size: int) -> None:
         """Somebody has read content of an open stream: let the server send that much more."""
@@ -340,7 +346,7 @@ class HTTP2Session:
             and not exchange.is_sending
         )
         if ended:
-            del self.streams[stream]
+            self._forget(stream)
         else:
             self.reset(stream, fault.code, now)
         exchange.on_fault(fault, resetting=not ended)
@@ -410,7 +416,7 @@ class HTTP2Session:
             self.reset(stream, Code.NO_ERROR, now)
             exchange.on_end(resetting=True)
         else:
-            del self.streams[stream]
+            self._forget(stream)
             exchange.on_end(resetting=False)
 
     def _stream_ended_late(self, stream: int) -> None:
@@ -425,7 +431,7 @@ class HTTP2Session:
             return
         code = int.from_bytes(frame.payload, "big")
         self._h2.hear(frame)
-        del self.streams[frame.stream]
+        self._forget(frame.stream)
         if code == Code.REFUSED_STREAM:
             self._refusals += 1
             if self._refusals >= _REFUSALS:
@@ -481,7 +487,8 @@ class HTTP2Session:
         if code != Code.NO_ERROR:
             self.complaint = f"{code_name(code)}: {quote_peer(said)}" if said else code_name(code)
         for stream in [stream for stream in self.streams if stream > self._last_allowed]:
-            exchange = self.streams.pop(stream)
+            exchange = self.streams[stream]
+            self._forget(stream)
             # A server that refuses the very first stream with an error means it, and will refuse the next one too.
             means_it = stream == 1 and code not in (Code.NO_ERROR, Code.HTTP_1_1_REQUIRED)
             exchange.on_goaway(code, said, refused=not means_it)
