@@ -202,6 +202,87 @@ def test_probes_that_fail_with_an_error_count_as_failures() -> None:
     assert not story.endpoint("b").health.is_unhealthy
 
 
+# ---- connections dialled in vain -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("capacity", [0, 1])
+@pytest.mark.parametrize("way", ["going_away", "broken", "lost"])
+def test_a_connection_that_the_server_ends_at_once_and_unused_is_a_failure(way: str, capacity: int) -> None:
+    story = Story(unhealthy_threshold=1, dial_backoff=0.1, min_idle=2, multiplexes=True)
+    story.endpoint(declared=True)
+    story.listen()
+    story.connect(1, capacity=3)
+    story.connect(2, capacity=capacity)
+    story.now = 1.9
+
+    getattr(story, way)(2)
+
+    # Its neighbour is suspect; each is closed once, and no other is dialled before the pause is over.
+    told = story.told()
+    assert told[:3] == ["dial 1", "dial 2", told[2]]
+    assert told[2].startswith("close 2: ")
+    assert told[3:] == ["close 1: unhealthy_endpoint"]
+    story.closed(1)
+    story.closed(2)
+    assert story.told() == []
+    story.wake(2.0)
+    assert story.told() == ["dial 3"]
+
+
+def test_a_server_that_accepts_and_allows_nothing_is_dialled_ever_more_seldom() -> None:
+    story = Story(unhealthy_threshold=3, dial_backoff=0.1, multiplexes=True)
+    story.ask()
+    pauses = []
+    for number in range(1, 7):
+        story.listen()
+        story.connect(number, capacity=0)
+        story.broken(number, CloseReason.PEER_CLOSED)
+        story.closed(number)
+        until = story.endpoint().health.paused_until
+        pauses.append(round(until - story.now, 6))
+        if until:
+            story.wake(until)
+
+    assert pauses == [0.0, 0.0, 0.1, 0.2, 0.4, 0.8]
+    story.connect(7, capacity=2)
+    assert story.told()[-1] == "deliver 7 to 1"
+
+
+@pytest.mark.parametrize("capacity", [0, 1])
+@pytest.mark.parametrize("way", ["going_away", "broken", "lost"])
+def test_a_connection_that_had_its_time_to_be_used_is_no_failure_when_the_server_ends_it(
+    way: str, capacity: int
+) -> None:
+    story = Story(unhealthy_threshold=1, min_idle=1, multiplexes=True)
+    story.endpoint(declared=True)
+    story.listen()
+    story.connect(1, capacity=capacity)
+    story.now = 2.0
+
+    getattr(story, way)(1)
+
+    assert not story.endpoint().health.is_unhealthy
+
+
+@pytest.mark.parametrize("way", ["going_away", "broken", "lost"])
+def test_a_connection_that_carried_something_is_no_failure_when_the_server_ends_it(way: str) -> None:
+    story = Story(unhealthy_threshold=1)
+    getattr(story, way)(story.idle())
+
+    assert not story.endpoint().health.is_unhealthy
+
+
+def test_a_connection_that_the_pool_ends_unused_is_nobodys_failure() -> None:
+    story = Story(unhealthy_threshold=1, min_idle=1)
+    story.endpoint(declared=True)
+    story.listen()
+    story.connect(1)
+    story.machine.renew(story.now)
+
+    assert story.told() == ["dial 1", "close 1: generation"]
+    assert not story.endpoint().health.is_unhealthy
+
+
 # ---- shortages of this machine ---------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from penstock._core.endpoint import Endpoint
 from penstock._core.health import Health
 from penstock._core.machine import PoolMachine
 from penstock._core.selection import Packed
+from penstock._core.timers import INF
 from penstock._core.waiters import Waiter, WaiterState, WaitQueue
 from penstock._events import CloseReason
 from tests.support.pool_model import PoolModel
@@ -424,6 +425,16 @@ def a_connection_that_breaks_under_many_is_many_failures(patch: Patch) -> None:
         return judge_each
 
     replace(patch, Duties, "_judge", wrap)
+
+
+@bug
+def a_connection_dialled_in_vain_is_nobodys_failure(patch: Patch) -> None:
+    patch.setattr(Duties, "_ended_by_server", nothing)
+
+
+@bug
+def a_connection_that_was_not_needed_is_a_failure(patch: Patch) -> None:
+    patch.setattr(duties_module, "SHORTEST_IDLE", INF)
 
 
 @bug

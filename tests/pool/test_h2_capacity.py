@@ -119,6 +119,19 @@ async def test_a_server_that_allows_none_for_good_is_left_and_tried_again(autoju
         assert s.seen.close_reasons == ["barred"]
 
 
+async def test_a_server_that_allows_none_and_closes_is_not_dialled_without_end(autojump_clock: MockClock) -> None:
+    async def leave(peer: H2Peer) -> None:
+        await peer.settings(max_concurrent_streams=0)
+
+    server = H2Script(*[leave] * 10, serve_good, settings=None)
+    async with scene(server, http1=False, pool_timeout=60.0) as s:
+        start = trio.current_time()
+        assert (await s.client.get(s.url)).content == b"ok"
+        assert server.connections == 11
+        # Eight pauses, each twice the one before, less their jitter.
+        assert trio.current_time() - start > 0.5 * (2**8 - 1) * penstock.PoolConfig().dial_backoff
+
+
 async def serve_good(peer: H2Peer) -> None:
     await peer.settings()
     while True:

@@ -176,6 +176,22 @@ async def test_a_later_goodbye_may_take_back_streams(autojump_clock: MockClock) 
         assert [response.content for response in responses] == [b"2nd", b"2nd", b"1st"]  # type: ignore[attr-defined]
 
 
+async def test_a_server_that_says_goodbye_with_its_first_words_is_not_dialled_without_end(
+    autojump_clock: MockClock,
+) -> None:
+    async def leave(peer: H2Peer) -> None:
+        async with peer.together():
+            await peer.settings()
+            await peer.goaway(0, NO_ERROR)
+        await peer.wait_closed()
+
+    server = H2Script(*[leave] * 10_000, settings=None)
+    async with scene(server, http1=False, pool_timeout=30.0) as s:
+        with pytest.raises(penstock.PoolTimeout):
+            await s.client.get(s.url)
+        assert server.connections < 20
+
+
 async def test_a_body_that_cannot_be_produced_again_is_not_sent_again(autojump_clock: MockClock) -> None:
     async def script(peer: H2Peer) -> None:
         await peer.request()

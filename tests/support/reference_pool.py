@@ -169,6 +169,7 @@ class ReferencePool(ReferenceBooks):
         self.shortages = 0
         self.end_dial(connection)
         connection.state = "IDLE"
+        connection.opened_at = now
         connection.expires_at = now + self.config.keep_alive_timeout * (1.0 - 0.1 * self.chance)
         if endpoint.multiplexes:
             limit = self.config.max_requests_per_connection
@@ -232,6 +233,7 @@ class ReferencePool(ReferenceBooks):
             if reason == "PEER_CLOSED":
                 self.endpoints[connection.origin].lesson.peer_closed(now, now - connection.idle_since)
             connection.state = "CLOSING"
+            self.note_in_vain(now, connection)
         self.rest(now)
 
     def probed(self, now: float, connection: Connection, reason: str | None) -> None:
@@ -273,6 +275,7 @@ class ReferencePool(ReferenceBooks):
     def going_away(self, now: float, connection: Connection) -> None:
         if connection.state in LIVE_STATES:
             self.retire(connection)
+            self.note_in_vain(now, connection)
         self.rest(now)
 
     def broken(self, now: float, connection: Connection, reason: str) -> None:
@@ -280,7 +283,16 @@ class ReferencePool(ReferenceBooks):
             self.endpoints[connection.origin].lesson.peer_closed(now, now - connection.idle_since)
         if connection.state in (*LIVE_STATES, "DRAINING"):
             connection.state = "CLOSING"
+            self.note_in_vain(now, connection)
         self.rest(now)
+
+    def note_in_vain(self, now: float, connection: Connection) -> None:
+        """What the server ends within two seconds and unused is a failure."""
+        endpoint = self.endpoints[connection.origin]
+        if connection.exchanges == 0 and now < connection.opened_at + 2.0:
+            endpoint.exchange_failures += 1
+            if self.fail(now, endpoint):
+                self.evict(connection.origin)
 
     def closed(self, now: float, connection: Connection) -> None:
         self.connections.remove(connection)

@@ -25,6 +25,7 @@ class Connection:
     exchanges: int = 0
     failed: bool = False
     barred_until: float = INF
+    opened_at: float = INF
     expires_at: float = INF
     idle_since: float = INF
     idle_until: float = INF

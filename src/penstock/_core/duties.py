@@ -18,7 +18,7 @@ from .. import _events as events
 from .._events import CloseReason, RejectReason
 from .actions import Deliver, Fail
 from .connection import Signal, State
-from .expiry import hinted_idle
+from .expiry import SHORTEST_IDLE, hinted_idle
 from .planning import Phase, Planning
 from .selection import NewestFirst, Packed
 from .timers import INF
@@ -279,6 +279,16 @@ class Duties(Planning):
     def _exchange_failed(self, now: float, endpoint: Endpoint) -> None:
         if endpoint.health.exchange_failed(now, self.config, self._chance()):
             self._pause(now, endpoint)
+
+    def _ended_by_server(self, now: float, entry: ConnectionEntry) -> None:
+        """The server ended a connection, which is retired already.
+
+        If that was right after it opened, and before it carried an exchange, it was dialled in vain, which is one
+        failure: a server that accepts and allows nothing, or takes it back, would be dialled without end. One that
+        had its time to be used and was not says nothing, for servers close what is idle.
+        """
+        if not entry.exchanges and now < entry.opened_at + SHORTEST_IDLE:
+            self._exchange_failed(now, entry.endpoint)
 
     def _pause(self, now: float, endpoint: Endpoint) -> None:
         """The endpoint failed too often: its idle connections are suspect, and no dial goes out for a while."""

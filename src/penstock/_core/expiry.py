@@ -11,8 +11,8 @@ HINT_MARGIN = 2.0
 #: A learned idle limit is shortened by this share of itself.
 LEARNED_MARGIN = 0.1
 
-#: A server that closes after less than this is restarting, or refusing: nothing to learn.
-_SHORTEST_LESSON = 2.0
+#: A server that closes after less than this is restarting, or refusing; it has no such idle limit.
+SHORTEST_IDLE = 2.0
 #: How many idle ages in a row have to agree, and how closely, in seconds or as a share.
 _LESSONS = 3
 _AGREE_SECONDS = 1.0
@@ -47,7 +47,7 @@ class IdleLesson:
 
     def peer_closed(self, now: float, idle_for: float) -> None:
         """The server closed a connection that had been idle for so many seconds."""
-        if idle_for < _SHORTEST_LESSON:
+        if idle_for < SHORTEST_IDLE:
             self._ages.clear()
             return
         self._ages.append(idle_for)

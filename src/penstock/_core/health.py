@@ -1,9 +1,10 @@
 """Whether an endpoint deserves more dials.
 
-Dials and exchanges are counted apart, for a server may accept connections and then fail every request. `threshold`
-failures in a row of either kind make the endpoint unhealthy: it is left alone for a pause that grows while it stays
-so. After the pause one dial at a time tries again; an exchange that succeeds ends the matter, unless it is the dials
-that fail: connections made before may go on working, and must not set off a storm of dials.
+Dials and exchanges are counted apart, for a server may accept connections and then fail every request. One that ends a
+connection right after it accepted it, before anything was asked, fails an exchange in advance. `threshold` failures in
+a row of either kind make the endpoint unhealthy: it is left alone for a pause that grows while it stays so. After the
+pause one dial at a time tries again; an exchange that succeeds ends the matter, unless it is the dials that fail:
+connections made before may go on working, and must not set off a storm of dials.
 
     HEALTHY ──threshold failures──▶ PAUSED ──pause over──▶ TRYING ──exchange succeeds──▶ HEALTHY
                                       ▲                      │

@@ -331,6 +331,7 @@ class PoolMachine(Duties):
             if reason is CloseReason.PEER_CLOSED:
                 entry.endpoint.lesson.peer_closed(now, now - entry.idle_since)
             self._close(now, entry, reason)
+            self._ended_by_server(now, entry)
 
     def probed(self, now: float, entry: ConnectionEntry, reason: CloseReason | None) -> None:
         """A probe ended: alive if `reason` is None. A broken connection counts against the endpoint."""
@@ -378,6 +379,7 @@ class PoolMachine(Duties):
         """The connection takes no further exchange: it is closed when it carries none any more."""
         if entry.is_open:
             self._retire(now, entry, reason)
+            self._ended_by_server(now, entry)
             self._plan(now, entry.endpoint)
 
     def limit_crossed(self, now: float, entry: ConnectionEntry, limit: str) -> None:
@@ -393,6 +395,7 @@ class PoolMachine(Duties):
             if entry.state is State.IDLE and reason is CloseReason.PEER_CLOSED:
                 entry.endpoint.lesson.peer_closed(now, now - entry.idle_since)
             self._close(now, entry, reason)
+            self._ended_by_server(now, entry)
 
     def closed(self, now: float, entry: ConnectionEntry) -> None:
         """A connection that was to be closed is closed: its slot is free."""
