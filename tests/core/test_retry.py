@@ -85,7 +85,7 @@ def test_a_refused_request_is_sent_again_twice_and_no_more() -> None:
 def test_more_often_where_servers_leave_but_not_for_ever() -> None:
     verdicts = [judge(refused=True, going_away=True, attempt=attempt) for attempt in range(1, MAX_ATTEMPTS_LEFT + 2)]
 
-    assert verdicts == [Replay.REFUSED] * 9 + [Replay.ATTEMPTS_USED] * 2
+    assert verdicts == [Replay.REFUSED] * (MAX_ATTEMPTS_LEFT - 1) + [Replay.ATTEMPTS_USED] * 2
     assert judge(refused=True, going_away=True, attempt=2, reused=False) is Replay.NOT_STALE
 
 

@@ -16,8 +16,8 @@ and never when the body cannot be produced again, never twice, never after a tim
 A request is refused when the server proved that it did not process it: over HTTP/2 by a GOAWAY that names an earlier
 stream, or by REFUSED_STREAM (RFC 9113 §8.7). Then any method is sent again, a few times; but not a second time where a
 fresh connection did nothing but refuse: that server means it. Where servers leave after so many requests, as nginx
-does, a request may meet the end of one busy connection after the other; each GOAWAY costs the server a connection, so
-more tries are allowed than after REFUSED_STREAM, which an overloaded server says.
+does, a request may meet the end of one busy connection after the other. Each of them has answered somebody, so there is
+progress, and many more tries are allowed than after REFUSED_STREAM, which an overloaded server says.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 MAX_ATTEMPTS = 2
 #: The same where the server refuses.
 MAX_ATTEMPTS_REFUSED = 3
-#: The same where it refuses by leaving.
-MAX_ATTEMPTS_LEFT = 10
+#: The same where connections that answer others refuse it by leaving: with 200 requests at a time it takes that many when
+#: a server leaves after thirty requests.
+MAX_ATTEMPTS_LEFT = 50
 
 
 class Replay(Enum):
