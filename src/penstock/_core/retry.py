@@ -35,8 +35,8 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 MAX_ATTEMPTS = 2
 #: The same where the server refuses.
 MAX_ATTEMPTS_REFUSED = 3
-#: The same where connections that answer others refuse it by leaving: with 200 requests at a time it takes that many when
-#: a server leaves after thirty requests.
+#: The same where connections that answer others refuse it by leaving. With 200 requests at a time it takes that many
+#: when a server leaves after thirty.
 MAX_ATTEMPTS_LEFT = 50
 
 
