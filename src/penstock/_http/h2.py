@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from .._core.timers import INF
 from .._errors import (
     ConnectError,
     NetworkError,
@@ -36,7 +37,6 @@ from .exchange import Broken, LimitCrossed
 from .h2_frames import Code, ConnectionFault
 from .h2_session import HTTP2Session
 from .h2_stream import HTTP2Exchange
-from .h2_upload import HTTP2Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,9 +46,7 @@ if TYPE_CHECKING:
     from .._net.timer import PhaseTimer, Watchdog
     from .exchange import ConnectionEvent
     from .h2_pings import PingPace
-    from .request import WireRequest
-
-_INF: Final = float("inf")
+    from .h2_upload import HTTP2Upload
 
 _log = logging.getLogger("penstock.http2")
 
@@ -161,9 +159,10 @@ class HTTP2Connection:
         self.http_version = "HTTP/2"
         self.reads_itself = True
         self.reason: CloseReason | None = None
-        self.sent = 0
+        # What `open_http2` sent.
+        self.sent = session.queued - sum(map(len, session.output))
         self.blocked: OrderedDict[HTTP2Upload, None] = OrderedDict()
-        self.timer_at = _INF
+        self.timer_at = INF
         self._threshold = unhealthy_threshold
         # Exchanges that wait for a sign of life.
         self._asking: dict[HTTP2Exchange, None] = {}
@@ -176,8 +175,6 @@ class HTTP2Connection:
         self._early: list[tuple[HTTP2Upload, PhaseTimer]] = []
         self._report: Callable[[ConnectionEvent], None] | None = None
         self._watchdog: Watchdog | None = None
-        # What `open_http2` sent.
-        self.sent = session.queued - sum(map(len, session.output))
 
     @property
     def capacity(self) -> int:
@@ -225,10 +222,6 @@ class HTTP2Connection:
         """A stream has waited in vain."""
         self.session.stream_timed_out(self._threshold, trio.current_time())
         self.wake_writer()
-
-    def make_upload(self, exchange: HTTP2Exchange, stream: int, request: WireRequest) -> HTTP2Upload:
-        """An upload, to be started with `start`."""
-        return HTTP2Upload(self, exchange, stream, request)
 
     def start(self, upload: HTTP2Upload, timer: PhaseTimer) -> None:
         """Run an upload as a task of the connection."""
@@ -495,7 +488,7 @@ class HTTP2Connection:
     def _set_alarm(self) -> None:
         if self._watchdog is not None:
             at = self.session.next_look
-            if at < _INF:
+            if at < INF:
                 self._watchdog.schedule(self, at)
 
     def check(self, now: float) -> None:

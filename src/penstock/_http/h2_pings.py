@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_INF: Final = float("inf")
+from .._core.timers import INF
 
 #: What the pause between two PINGs becomes at the first call for calm, before it doubles.
 _FIRST_GAP: Final = 1.0
@@ -30,7 +30,7 @@ class PingPace:
     __slots__ = ("gap", "interval")
 
     def __init__(self, interval: float | None) -> None:
-        self.interval = _INF if interval is None else interval
+        self.interval = INF if interval is None else interval
         self.gap = 0.0
 
     def slow_down(self) -> None:
@@ -57,9 +57,9 @@ class Pings:
     def __init__(self, pace: PingPace, timeout: float, now: float) -> None:
         self._pace = pace
         self._timeout = timeout
-        self._last_sent_at = -_INF
+        self._last_sent_at = -INF
         self.heard_at = now
-        self.sent_at = _INF
+        self.sent_at = INF
 
     def heard(self, now: float) -> None:
         """Something arrived."""
@@ -67,7 +67,7 @@ class Pings:
 
     def answered(self) -> None:
         """The answer arrived."""
-        self.sent_at = _INF
+        self.sent_at = INF
 
     def sent(self, now: float) -> None:
         """A PING was sent."""
@@ -76,7 +76,7 @@ class Pings:
     @property
     def waits(self) -> bool:
         """Whether an answer is outstanding."""
-        return self.sent_at != _INF
+        return self.sent_at != INF
 
     def may_send(self, now: float) -> bool:
         """Whether another PING would not come too soon."""
@@ -91,7 +91,7 @@ class Pings:
         """
         if self.waits:
             return max(self.sent_at, self.heard_at) + self._timeout
-        at = _INF
+        at = INF
         if in_flight:
             at = max(self.heard_at + self._pace.interval, self._last_sent_at + self._pace.gap)
         if wanted:

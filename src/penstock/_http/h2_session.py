@@ -321,13 +321,8 @@ class HTTP2Session:
         left = _FRAMES_AT_A_TIME
         for frame in frames:
             self._stream_timeouts = 0
-            handler = self._handlers.get(frame.kind)
-            if handler is None:
-                # PRIORITY (RFC 9113 §5.3.2) and kinds that we do not know (§5.5).
-                self._floods.glitch(now)
-                continue
             try:
-                handler(frame, now)
+                self._handlers.get(frame.kind, self._on_useless)(frame, now)
             except StreamFault as fault:
                 if fault.limit is not None:
                     self.events.append(LimitCrossed(fault.limit))
@@ -350,6 +345,10 @@ class HTTP2Session:
         else:
             self.reset(stream, fault.code, now)
         exchange.on_fault(fault, resetting=not ended)
+
+    def _on_useless(self, _: Frame, now: float) -> None:
+        """PRIORITY (RFC 9113 §5.3.2), or a kind that we do not know (§5.5)."""
+        self._floods.glitch(now)
 
     def _find(self, stream: int, kind: Kind, now: float) -> HTTP2Exchange | None:
         """The exchange of a frame's stream; None if it has ended here: then the frame is late, or a glitch."""

@@ -30,13 +30,13 @@ from .exchange import PEERS_FAULT, Outcome, ResponseHead, reason_of
 from .h1_parser import MAX_INFORMATIONAL
 from .h2_fields import check_fields, check_response, content_length
 from .h2_frames import MAX_FRAME_SIZE, Code, StreamFault, code_name
+from .h2_upload import HTTP2Upload
 
 if TYPE_CHECKING:
     from .._errors import RequestSent, TransportError
     from .._net.timer import PhaseTimer
     from .._types import HeaderList
     from .h2 import HTTP2Connection
-    from .h2_upload import HTTP2Upload
     from .request import WireRequest
 
 #: Pieces taken without waiting before other tasks get a turn.
@@ -197,7 +197,7 @@ class HTTP2Exchange:
             session.send_data(stream, content, end_stream=True)
             self._queued_to = session.queued
         else:
-            self.upload = connection.make_upload(self, stream, request)
+            self.upload = HTTP2Upload(connection, self, stream, request)
         connection.wake_writer()
 
     def sent_all(self) -> None:
@@ -413,12 +413,9 @@ class HTTP2Exchange:
 
     def on_reset(self, code: int, *, refused: bool) -> None:
         """The server reset the stream."""
-        if code == Code.NO_ERROR and self.has_head and self.is_sending:
-            what = "the server reset the stream before its response was complete"
-        else:
-            what = f"the server reset the stream: {code_name(code)}"
         self.refused = refused
-        error = RemoteProtocolError(what, reason=ProtocolReason.RESET, phase="read")
+        what = "before its response was complete" if code == Code.NO_ERROR else f"with {code_name(code)}"
+        error = RemoteProtocolError(f"the server reset the stream {what}", reason=ProtocolReason.RESET, phase="read")
         self._end(error, Outcome(self._reason_to_close(), failed=code != Code.NO_ERROR))
 
     def on_goaway(self, code: int, said: bytes, *, refused: bool) -> None:

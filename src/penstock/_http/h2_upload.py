@@ -31,16 +31,17 @@ class HTTP2Upload:
     """Sends the content of one request.
 
     Attributes:
+        stream: the stream that it sends on.
         failure: what the caller's body raised, or what was wrong with it.
         stopped: set once nothing of the caller's runs any more.
     """
 
-    __slots__ = ("_connection", "_exchange", "_request", "_scope", "_stream", "_task", "_turns", "failure", "stopped")
+    __slots__ = ("_connection", "_exchange", "_request", "_scope", "_task", "_turns", "failure", "stopped", "stream")
 
     def __init__(self, connection: HTTP2Connection, exchange: HTTP2Exchange, stream: int, request: WireRequest) -> None:
         self._connection = connection
         self._exchange = exchange
-        self._stream = stream
+        self.stream = stream
         self._request = request
         self._scope = trio.CancelScope()
         self._task: trio.lowlevel.Task | None = None
@@ -107,7 +108,7 @@ class HTTP2Upload:
                     raise self._mismatch("more")
             while view:
                 room = await self._wait_for_room(timer)
-                self._connection.session.send_data(self._stream, view[:room], end_stream=False)
+                self._connection.session.send_data(self.stream, view[:room], end_stream=False)
                 self._connection.wake_writer()
                 view = view[room:]
                 await self._count_turn(timer)
@@ -116,20 +117,20 @@ class HTTP2Upload:
 
     def _finish(self) -> None:
         session = self._connection.session
-        if self._stream not in session.streams:
+        if self.stream not in session.streams:
             return
         trailers = self._request.final_trailers()
         if trailers:
-            session.send_trailers(self._stream, trailers)
+            session.send_trailers(self.stream, trailers)
         else:
-            session.send_data(self._stream, b"", end_stream=True)
+            session.send_data(self.stream, b"", end_stream=True)
         self._exchange.sent_all()
         self._connection.wake_writer()
 
     async def _wait_for_room(self, timer: PhaseTimer) -> int:
         """Wait until the peer, and our own output, take more; how much of it."""
         connection = self._connection
-        while (room := connection.room_for(self._stream)) <= 0:
+        while (room := connection.room_for(self.stream)) <= 0:
             if not self._exchange.has_head:
                 timer.write()
             await self._wait_turn()
@@ -146,11 +147,6 @@ class HTTP2Upload:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(give_up)
-
-    @property
-    def stream(self) -> int:
-        """The stream that it sends on."""
-        return self._stream
 
     def wake(self) -> None:
         """There may be room; called by the connection, which has taken it off its list."""
