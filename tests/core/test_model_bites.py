@@ -158,7 +158,7 @@ def tenants_do_not_take_turns(patch: Patch) -> None:
 
 @bug
 def a_refused_waiter_goes_to_the_end_of_the_line(patch: Patch) -> None:
-    patch.setattr(WaitQueue, "push_front", WaitQueue.push)
+    patch.setattr(WaitQueue, "rejoin", WaitQueue.push)
 
 
 @bug

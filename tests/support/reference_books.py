@@ -101,6 +101,10 @@ class ReferenceBooks:
                 dial.spare_since = self.turn
         self.uncover(name, surplus)
 
+    @staticmethod
+    def stand_together(one: Waiter, other: Waiter) -> bool:
+        return not one.fresh and (one.origin, one.priority, one.tenant) == (other.origin, other.priority, other.tenant)
+
     def join(self, waiter: Waiter, *, first: bool) -> None:
         waiter.state = "QUEUED"
         if waiter.fresh:
@@ -112,7 +116,9 @@ class ReferenceBooks:
             if waiter.tenant in turns:
                 turns.remove(waiter.tenant)
             turns.insert(0, waiter.tenant)
-            self.queue.insert(0, waiter)
+            line = [other for other in self.queue if self.stand_together(other, waiter)]
+            behind = next((other for other in line if other.number > waiter.number), None)
+            self.queue.insert(len(self.queue) if behind is None else self.queue.index(behind), waiter)
         else:
             if waiter.tenant not in turns:
                 turns.append(waiter.tenant)

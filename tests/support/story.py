@@ -65,10 +65,16 @@ class Story:
         priority: int = 0,
         tenant: str | None = None,
         connect: float | None = None,
+        stands_for: int = 0,
     ) -> int | None:
         """Acquire; the number of the connection if there is one at once."""
         waiter = Waiter(
-            self.endpoint(name), deadline=self.now + wait, priority=priority, tenant=tenant, connect_timeout=connect
+            self.endpoint(name),
+            deadline=self.now + wait,
+            priority=priority,
+            tenant=tenant,
+            connect_timeout=connect,
+            stands_for=stands_for,
         )
         entry = self.machine.acquire(self.now, waiter)
         self.waiters[waiter.number] = waiter

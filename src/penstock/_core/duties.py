@@ -55,7 +55,7 @@ class Duties(Planning):
         else:
             waiter.state = WaiterState.QUEUED
             if again and not waiter.fresh:
-                endpoint.upstream.queue.push_front(waiter)
+                endpoint.upstream.queue.rejoin(waiter)
             else:
                 endpoint.upstream.queue.push(waiter)
             waiter.queued_at = min(waiter.queued_at, now)

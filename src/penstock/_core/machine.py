@@ -88,7 +88,10 @@ class PoolMachine(Duties):
     # ---- acquire and release -----------------------------------------------------------------------------------------
 
     def acquire(self, now: float, waiter: Waiter) -> ConnectionEntry | None:
-        """Somebody wants a connection.
+        """Somebody wants a connection, or another one after the server refused to serve it on the first.
+
+        Who comes back, which `waiter.stands_for` tells, stands before those who came later, and is not turned away
+        because the queue is full.
 
         Returns:
             A connection, counted as taken; or None, and then `waiter.state` tells whether it is queued or refused.
@@ -104,7 +107,7 @@ class PoolMachine(Duties):
                 if endpoint.min_idle or endpoint.target:
                     self._keep_floor(now, endpoint)
                 return entry
-        self._enqueue(now, waiter, again=False)
+        self._enqueue(now, waiter, again=waiter.stands_for > 0)
         return None
 
     def acquire_fresh(self, now: float, waiter: Waiter) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import OrderedDict
 from enum import IntEnum
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from .covering import Covering
@@ -41,6 +42,7 @@ class Waiter:
 
     Attributes:
         number: order of arrival, over the whole pool.
+        stands_for: the place of the waiter whose request it sends again, and which has had its turn; 0 if none.
         arrival: order in which it joined the queue, whether or not it had been there before.
         endpoint: what it asked for.
         entry: the connection, once DELIVERED.
@@ -65,6 +67,7 @@ class Waiter:
         "priority",
         "queued_at",
         "retried",
+        "stands_for",
         "state",
         "tenant",
         "timer_at",
@@ -79,6 +82,7 @@ class Waiter:
         tenant: str | None = None,
         connect_timeout: float | None = None,
         fresh: bool = False,
+        stands_for: int = 0,
     ) -> None:
         self.endpoint = endpoint
         self.deadline = deadline
@@ -87,6 +91,7 @@ class Waiter:
         self.connect_timeout = connect_timeout
         self.fresh = fresh
         self.number = 0
+        self.stands_for = stands_for
         self.arrival = 0
         self.queued_at = INF
         self.state = WaiterState.NEW
@@ -96,6 +101,11 @@ class Waiter:
         self.handle: Any = None
         self.failure: BaseException | None = None
         self.timer_at = INF
+
+    @property
+    def place(self) -> int:
+        """Where it stands among those of its class and tenant: by the arrival of the first that asked for this."""
+        return self.stands_for or self.number
 
 
 class WaitQueue:
@@ -126,11 +136,16 @@ class WaitQueue:
             self.size += 1
         self.covering.add(waiter, first=False)
 
-    def push_front(self, waiter: Waiter) -> None:
-        """Join again at the front: its turn had come, and what it was given was no good."""
+    def rejoin(self, waiter: Waiter) -> None:
+        """Join again where it stood: its turn had come, and what it was given was no good.
+
+        Costs time in proportion to those before it, who have come back as well.
+        """
         line = self._line(waiter)
-        line[waiter] = None
-        line.move_to_end(waiter, last=False)
+        before = list(takewhile(lambda other: other.place < waiter.place, line))
+        for other in (waiter, *reversed(before)):
+            line[other] = None
+            line.move_to_end(other, last=False)
         self._classes[waiter.priority].move_to_end(waiter.tenant, last=False)
         self.size += 1
         self.covering.add(waiter, first=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .._config import Timeouts
     from .._core.connection import ConnectionEntry
+    from .._core.waiters import Waiter
     from .._http.body import Content
     from .._http.exchange import Exchange, HTTPConnection, ResponseHead
     from .._http.request import WireRequest
@@ -58,10 +59,11 @@ class Lease:
         "head",
         "label",
         "origin",
-        "reused",
     )
 
-    def __init__(self, runner: Runner, entry: ConnectionEntry, timer: PhaseTimer) -> None:
+    def __init__(self, runner: Runner, waiter: Waiter, timer: PhaseTimer) -> None:
+        entry = waiter.entry
+        assert entry is not None
         self._runner = runner
         self._entry: ConnectionEntry | None = entry
         self._connection: HTTPConnection = entry.handle
@@ -69,7 +71,6 @@ class Lease:
         self._timer = timer
         self.origin: Origin = entry.endpoint.origin
         self.connection_id = entry.id
-        self.reused = entry.exchanges > 1
         self.head: ResponseHead | None = None
         self.label = ""
 

@@ -245,9 +245,11 @@ class Pool:
         runner = self._runner
         attempt = 1
         fresh = False
+        place = 0
         while True:
-            entry = await runner.take(origin, timer, priority=priority, tenant=tenant, fresh=fresh)
-            lease = Lease(runner, entry, timer)
+            waiter = await runner.take(origin, timer, priority=priority, tenant=tenant, fresh=fresh, stands_for=place)
+            place = waiter.place
+            lease = Lease(runner, waiter, timer)
             try:
                 head = await lease.send(request, timer)
                 if head.status != _MISDIRECTED or attempt > 1 or not request.body.is_replayable:
@@ -368,8 +370,8 @@ class Acquire:
         if self._lease is not None:
             raise RuntimeError("an acquire is entered once; call pool.acquire again")
         timer = PhaseTimer(self._limits)
-        entry = await self._runner.take(self._origin, timer, priority=self._priority, tenant=self._tenant)
-        self._lease = Lease(self._runner, entry, timer)
+        waiter = await self._runner.take(self._origin, timer, priority=self._priority, tenant=self._tenant)
+        self._lease = Lease(self._runner, waiter, timer)
         return self._lease
 
     async def __aexit__(

@@ -155,9 +155,27 @@ class Runner:
         return endpoint
 
     async def take(
-        self, origin: Origin, timer: PhaseTimer, *, priority: int, tenant: str | None, fresh: bool = False
-    ) -> ConnectionEntry:
+        self,
+        origin: Origin,
+        timer: PhaseTimer,
+        *,
+        priority: int,
+        tenant: str | None,
+        fresh: bool = False,
+        stands_for: int = 0,
+    ) -> Waiter:
         """Wait for a connection. Cancellation leaves nothing behind; once this has returned, the caller owns it.
+
+        Args:
+            origin: what it leads to.
+            timer: of the request.
+            priority: class in the queue.
+            tenant: whose turn it uses up.
+            fresh: whether it must have been dialled just now.
+            stands_for: the place of the waiter whose request is sent again; 0 if it is sent for the first time.
+
+        Returns:
+            A waiter whose `entry` is the connection.
 
         Raises:
             PoolTimeout, PoolFull, PoolClosed: the pool refused.
@@ -175,6 +193,7 @@ class Runner:
             tenant=tenant,
             connect_timeout=limits.connect,
             fresh=fresh,
+            stands_for=stands_for,
         )
         if fresh:
             machine.acquire_fresh(now, waiter)
@@ -189,7 +208,7 @@ class Runner:
             self._watch.forget(entry)
             reason = entry.handle.look()
             if reason is None:
-                return entry
+                return waiter
             entry = machine.refuse(trio.current_time(), waiter, entry, reason)
 
     async def _wait(self, waiter: Waiter) -> ConnectionEntry:
