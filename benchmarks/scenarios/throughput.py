@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import Any
 
-from .children import started
-from .comparison import Column, Target, as_data, check, figures, introduce, report, take_turns
-from .competitors import COMPETITORS
-from .cores import choose_cores
-from .nginx import running_nginx
+from ..children import started
+from ..comparison import Column, Target, as_data, check, figures, introduce, report, take_turns
+from ..competitors import COMPETITORS
+from ..cores import choose_cores
+from ..nginx import running_nginx
 
 TARGETS = (Target("httpx2", "20 in flight", 1 / 3), Target("bare h11", "20 in flight", 1.5))
 

@@ -9,9 +9,9 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-from .cores import choose_cores
-from .nginx import running_nginx
-from .table import Spread, render, spread, verdict
+from ..cores import choose_cores
+from ..nginx import running_nginx
+from ..table import Spread, render, spread, verdict
 
 #: Milliseconds that `import penstock` may cost beyond `import trio, h11`.
 IMPORT_LIMIT = 50.0

@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import Any
 
-from .children import started
-from .comparison import Column, Target, as_data, check, figures, introduce, report, take_turns
-from .competitors import HTTP2_CLIENTS
-from .cores import choose_cores
-from .nginx import running_nginx
+from ..children import started
+from ..comparison import Column, Target, as_data, check, figures, introduce, report, take_turns
+from ..competitors import HTTP2_CLIENTS
+from ..cores import choose_cores
+from ..nginx import running_nginx
 
 LABELS = {"download": "100 MB download", "upload": "50 × 1 MB upload"}
 

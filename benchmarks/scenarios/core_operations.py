@@ -16,7 +16,7 @@ from penstock._core.machine import PoolMachine
 from penstock._core.waiters import Waiter
 from penstock._types import Origin
 
-from .table import render, spread, verdict
+from ..table import render, spread, verdict
 
 #: How much more an operation may cost among 10,000 than among 10.
 LIMIT = 1.3

@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import Any
 
-from .children import started
-from .comparison import Column, Target, as_data, check, figures, introduce, report, take_turns
-from .competitors import HTTP2_CLIENTS
-from .cores import choose_cores
-from .event_server import running_event_server
+from ..children import started
+from ..comparison import Column, Target, as_data, check, figures, introduce, report, take_turns
+from ..competitors import HTTP2_CLIENTS
+from ..cores import choose_cores
+from ..event_server import running_event_server
 
 #: How many events the server writes at a time, and how many seconds after the last ones.
 PACES = {"without pause": (1, 0.0), "ten every 5 ms": (10, 0.005), "one every ms": (1, 0.001)}

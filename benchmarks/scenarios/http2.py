@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import Any
 
-from .children import started
-from .comparison import Column, Target, as_data, check, figures, introduce, report, take_turns
-from .competitors import HTTP2_COMPETITORS
-from .cores import choose_cores
-from .nginx import running_nginx
+from ..children import started
+from ..comparison import Column, Target, as_data, check, figures, introduce, report, take_turns
+from ..competitors import HTTP2_COMPETITORS
+from ..cores import choose_cores
+from ..nginx import running_nginx
 
 TARGETS = tuple(
     target
