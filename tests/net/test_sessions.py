@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from penstock._errors import PinMismatch, TLSError
+from penstock._net import sessions
 from penstock._net.sessions import MAX_SESSIONS, SessionStore, StoredSession
 from penstock._net.stream import ByteStream, look, send_all
 from penstock._net.tls import TLSProfile, TLSStream, start_tls
@@ -23,6 +24,16 @@ ROOT_PIN = forge.pin_of(forge.root().cert_pem.bytes())
 PINS = {forge.HOST: [LEAF_PIN]}
 ENDPOINT = (forge.HOST, 443)
 OFFER = ("http/1.1",)
+
+
+class Clock:
+    """The wall clock, stopped."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+
+    def time(self) -> float:
+        return self._now
 
 
 async def use(profile: TLSProfile, context: ssl.SSLContext, *, host: str = forge.HOST, port: int = 443) -> TLSStream:
@@ -65,6 +76,60 @@ async def test_a_connection_that_was_only_looked_at_leaves_its_session() -> None
     assert (await use(profile, context)).session_reused
 
 
+async def test_a_session_is_asked_for_only_where_the_kept_one_ages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking costs about as much as the resumed handshake itself."""
+    profile, context = TLSProfile(TLSConfig(trust=forge.root_file())), forge.server(forge.leaf())
+    await use(profile, context)
+    kept = profile.offer(OFFER).sessions.get(ENDPOINT)
+    assert kept is not None
+    life = min(kept.session.timeout, kept.session.ticket_lifetime_hint)
+    assert (await use(profile, context)).session_reused
+    assert profile.offer(OFFER).sessions.get(ENDPOINT) is kept
+    monkeypatch.setattr(sessions, "time", Clock(kept.session.time + life / 2))
+    assert (await use(profile, context)).session_reused
+    newer = profile.offer(OFFER).sessions.get(ENDPOINT)
+    assert newer is not None
+    assert newer.session is not kept.session
+
+
+async def test_a_clock_that_was_set_back_does_not_keep_a_session_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    profile, context = TLSProfile(TLSConfig(trust=forge.root_file())), forge.server(forge.leaf())
+    await use(profile, context)
+    kept = profile.offer(OFFER).sessions.get(ENDPOINT)
+    assert kept is not None
+    monkeypatch.setattr(sessions, "time", Clock(kept.session.time - 1))
+    assert not kept.is_lasting
+
+
+async def test_dials_at_once_ask_for_one_session() -> None:
+    profile, context = TLSProfile(TLSConfig(trust=forge.root_file())), forge.server(forge.leaf())
+    peers = [TLSPeer(context) for _ in range(3)]
+    streams = [await start_tls(peer, profile, host=forge.HOST, port=443) for peer in peers]
+    kept = []
+    for stream, peer in zip(streams, peers, strict=True):
+        peer.send(b"answer")
+        stream.try_receive(100)
+        kept.append(profile.offer(OFFER).sessions.get(ENDPOINT))
+    assert kept == [kept[0]] * 3
+    assert kept[0] is not None
+
+
+async def test_a_server_that_takes_each_session_once_is_given_a_new_one_each_time() -> None:
+    profile = TLSProfile(TLSConfig(trust=forge.root_file()))
+    first, second = forge.server(forge.leaf()), forge.server(forge.leaf(key=1))
+    await use(profile, first)
+    # Refused, as a session that was used before would be.
+    assert not (await use(profile, second)).session_reused
+    before = profile.offer(OFFER).sessions.get(ENDPOINT)
+    assert before is not None
+    for _ in range(2):
+        assert (await use(profile, second)).session_reused
+        after = profile.offer(OFFER).sessions.get(ENDPOINT)
+        assert after is not None
+        assert after.session is not before.session
+        before = after
+
+
 async def test_without_a_ticket_there_is_nothing_to_keep() -> None:
     profile, context = TLSProfile(TLSConfig(trust=forge.root_file())), forge.server(forge.leaf())
     context.num_tickets = 0
@@ -105,6 +170,7 @@ async def test_without_a_verdict_a_pinned_host_does_not_resume() -> None:
     stream = await use(profile, context)
     assert not stream.session_reused
     assert stream.verified_pins == (LEAF_PIN, ROOT_PIN)
+    assert (await use(profile, context)).session_reused
 
 
 async def test_a_verdict_that_no_longer_matches_is_a_mismatch() -> None:
@@ -164,6 +230,21 @@ def test_the_store_is_bounded() -> None:
     store.put(("host", 10), StoredSession(None, ("new",)))  # type: ignore[arg-type]
     assert len(store) == MAX_SESSIONS
     assert store.get(("host", 9)) is None
+
+
+def test_the_session_that_was_offered_least_recently_goes_first() -> None:
+    store = SessionStore()
+    for port in range(MAX_SESSIONS):
+        store.put(("host", port), StoredSession(None, ()))  # type: ignore[arg-type]
+    store.get(("host", 0))
+    store.put(("host", MAX_SESSIONS), StoredSession(None, ()))  # type: ignore[arg-type]
+    assert store.get(("host", 0)) is not None
+    assert store.get(("host", 1)) is None
+
+
+def test_a_session_is_forgotten_on_demand() -> None:
+    store = SessionStore()
+    store.put(("host", 10), StoredSession(None, ()))  # type: ignore[arg-type]
     store.drop(("host", 10))
     store.drop(("host", 10))
-    assert len(store) == MAX_SESSIONS - 1
+    assert len(store) == 0

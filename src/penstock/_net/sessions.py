@@ -4,10 +4,15 @@ A resumed session presents no certificate, so what was verified once travels bes
 port inside one TLS profile; the profile stands for trust, pins and client certificate. One session may be resumed by
 several connections: that a ticket used twice can be linked (RFC 8446 §C.4) hides nothing from a server that sees the
 same credentials on both.
+
+To ask OpenSSL for a session is dear: Python copies it by way of its encoding, the parsed certificate included, for
+about a third of what a resumed handshake costs. So a session is replaced only after half of its life, and where the
+server takes each of them once.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,10 +25,25 @@ Endpoint = tuple[str, int]
 
 
 class StoredSession(NamedTuple):
-    """A session to resume and the pins verified in its full handshake (empty if the host was not pinned)."""
+    """A session to resume.
+
+    Attributes:
+        session: as OpenSSL made it.
+        verified_pins: the pins verified in its full handshake; empty if the host was not pinned.
+        serves_once: whether the server has refused to resume a session before, as it does where each is good for once.
+    """
 
     session: ssl.SSLSession
     verified_pins: tuple[str, ...]
+    serves_once: bool = False
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it may be resumed again and has more than half of its life before it."""
+        session = self.session
+        # A server that says nothing in TLS 1.2 sends 0 (RFC 5077 §3.3).
+        life = min(session.timeout, session.ticket_lifetime_hint or session.timeout)
+        return not self.serves_once and 0 <= time.time() - session.time < life / 2
 
 
 class SessionStore:
@@ -39,7 +59,10 @@ class SessionStore:
 
     def get(self, endpoint: Endpoint) -> StoredSession | None:
         """The session to offer to `endpoint`."""
-        return self._sessions.get(endpoint)
+        stored = self._sessions.pop(endpoint, None)
+        if stored is not None:
+            self._sessions[endpoint] = stored
+        return stored
 
     def put(self, endpoint: Endpoint, stored: StoredSession) -> None:
         """Keep a session in place of an older one."""
@@ -51,3 +74,27 @@ class SessionStore:
     def drop(self, endpoint: Endpoint) -> None:
         """Forget the session of an endpoint."""
         self._sessions.pop(endpoint, None)
+
+
+class SessionKeeper:
+    """Takes the session of one connection, if the store has no use of the one that it holds."""
+
+    __slots__ = ("_endpoint", "_serves_once", "_store", "_verified_pins")
+
+    def __init__(
+        self, store: SessionStore, endpoint: Endpoint, verified_pins: tuple[str, ...], *, serves_once: bool
+    ) -> None:
+        self._store = store
+        self._endpoint = endpoint
+        self._verified_pins = verified_pins
+        self._serves_once = serves_once
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the session is to be asked for."""
+        kept = self._store.get(self._endpoint)
+        return kept is None or not kept.is_lasting
+
+    def keep(self, session: ssl.SSLSession) -> None:
+        """Put it into the store."""
+        self._store.put(self._endpoint, StoredSession(session, self._verified_pins, self._serves_once))

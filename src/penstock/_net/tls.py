@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from .._errors import CertificateError, NetworkError, TLSError, quote_peer
 from .pinning import verify_pins
-from .sessions import StoredSession
+from .sessions import SessionKeeper
 from .stream import send_all
 from .tls_profile import HTTP1, HTTP2, TLSProfile
 from .tls_stream import RECEIVE_SIZE, TLSStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from .sessions import StoredSession
     from .stream import ByteStream
 
 __all__ = ["HTTP1", "HTTP2", "TLSProfile", "TLSStream", "start_tls"]
@@ -92,8 +91,11 @@ class _Handshake:
         if not self._profile.config.session_resumption:
             return None
         stored = self._sessions.get(self._endpoint)
-        # Without the pins of its full handshake a resumed session has nothing to show.
-        return None if stored is not None and self._pins and not stored.verified_pins else stored
+        if stored is not None and self._pins and not stored.verified_pins:
+            # Without the pins of its full handshake a resumed session has nothing to show.
+            self._sessions.drop(self._endpoint)
+            return None
+        return stored
 
     async def run(self) -> None:
         try:
@@ -184,7 +186,7 @@ class _Handshake:
             self._incoming,
             self._outgoing,
             verified_pins=verified_pins,
-            remember=self._keeper(verified_pins),
+            keeper=self._keeper(verified_pins),
         )
 
     def _check_negotiated(self) -> None:
@@ -217,8 +219,11 @@ class _Handshake:
             return f"the SSLContext given as trust may offer, but only {' and '.join(self._protocols)} is allowed"
         return "was not offered"
 
-    def _keeper(self, verified_pins: tuple[str, ...]) -> Callable[[ssl.SSLSession], None] | None:
-        sessions, endpoint = self._sessions, self._endpoint
+    def _keeper(self, verified_pins: tuple[str, ...]) -> SessionKeeper | None:
         if not self._profile.config.session_resumption:
             return None
-        return lambda session: sessions.put(endpoint, StoredSession(session, verified_pins))
+        stored = self._stored
+        serves_once = stored is not None and (stored.serves_once or not self._tls.session_reused)
+        if stored is not None and serves_once and self._sessions.get(self._endpoint) is stored:
+            self._sessions.drop(self._endpoint)
+        return SessionKeeper(self._sessions, self._endpoint, verified_pins, serves_once=serves_once)

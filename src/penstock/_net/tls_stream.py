@@ -22,8 +22,7 @@ import trio
 from .._errors import NetworkError, ReadError, TLSError, WriteError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from .sessions import SessionKeeper
     from .stream import ByteStream
 
 RECEIVE_SIZE = 65536
@@ -53,12 +52,12 @@ class TLSStream:
         "_ended",
         "_failure",
         "_incoming",
+        "_keeper",
         "_more",
         "_outgoing",
         "_owed",
         "_quiet_bytes",
         "_quiet_records",
-        "_remember",
         "_tls",
         "_transport",
         "_unsettled",
@@ -79,13 +78,13 @@ class TLSStream:
         outgoing: ssl.MemoryBIO,
         *,
         verified_pins: tuple[str, ...] = (),
-        remember: Callable[[ssl.SSLSession], None] | None = None,
+        keeper: SessionKeeper | None = None,
     ) -> None:
         self._transport = transport
         self._tls = tls
         self._incoming = incoming
         self._outgoing = outgoing
-        self._remember = remember
+        self._keeper = keeper
         # Whether a read may succeed without new bytes from the transport.
         self._more = incoming.pending > 0
         self._ended = False
@@ -184,12 +183,15 @@ class TLSStream:
         self._keep_session()
 
     def _keep_session(self) -> None:
-        if self._remember is None:
+        keeper = self._keeper
+        if keeper is None:
             return
-        session = self._tls.session
-        if session is not None and (session.has_ticket or self.version != "TLSv1.3"):
-            self._remember(session)
-            self._remember = None
+        if keeper.is_needed:
+            session = self._tls.session
+            if session is None or (self.version == "TLSv1.3" and not session.has_ticket):
+                return
+            keeper.keep(session)
+        self._keeper = None
 
     def _count_quiet(self, raw: bytes) -> None:
         self._unsettled = True
