@@ -3,67 +3,78 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import select
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from .competitors import Competitor
 from .cores import Cores
+from .processes import python, running
+
+#: Seconds that a sample may take.
+PATIENCE = 12.0
+
+
+class Failed(RuntimeError):
+    """A competitor did not do what it was asked; the text says what happened instead."""
 
 
 class Child:
-    """A competitor's process."""
+    """A competitor's process, and the next one where it failed."""
 
-    def __init__(self, competitor: Competitor, core: int | None) -> None:
-        """Start it; `missing` names the library that it could not import, `version` is that of the one it found."""
+    def __init__(self, competitor: Competitor, core: int | None, stack: ExitStack) -> None:
+        """Start it; `missing` says what it lacks, None where it is ready."""
         self.competitor = competitor
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.child", competitor.module, "-" if core is None else str(core)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        greeting = self._answer()
+        self._command = python("benchmarks.child", competitor.module, "-" if core is None else str(core))
+        self._stack = stack
+        greeting = self._start()
         self.missing: str | None = greeting.get("missing")
-        self.version: str = f"{greeting.get('library', '')} {greeting.get('version', '')}"
+        self.versions: dict[str, str] = greeting.get("versions", {})
+
+    def _start(self) -> dict[str, Any]:
+        self._life = self._stack.enter_context(ExitStack())
+        self._process = self._life.enter_context(running(self._command))
+        return self._answer()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+        if not ready:
+            self._process.kill()
+            raise Failed(f"no answer within {PATIENCE:.0f} s")
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.competitor.name} ended with exit code {self._process.wait()}")
+            raise Failed(f"its process ended with exit code {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def measure(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        """One sample."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
+        """One sample.
 
-    def close(self) -> None:
-        """End the process."""
+        Raises:
+            Failed: there is none. The next one is measured in a new process.
+        """
         assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        try:
+            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.flush()
+            answer = self._answer()
+            if "failed" in answer:
+                raise Failed(answer["failed"])
+        except Failed:
+            self._life.close()
+            self._start()
+            raise
+        return answer
 
 
 @contextmanager
 def started(chosen: Sequence[Competitor], cores: Cores) -> Iterator[list[Child]]:
-    """Start every competitor; name those whose library is missing and leave them out."""
-    children: list[Child] = []
-    try:
-        for competitor in chosen:
-            child = Child(competitor, cores.client)
-            if child.missing is None:
-                children.append(child)
-            else:
-                print(f"{competitor.name}: not measured, there is no module {child.missing!r} here")
-                child.close()
-        yield children
-    finally:
+    """Start every competitor; name those that lack something and leave them out."""
+    with ExitStack() as stack:
+        children = [Child(competitor, cores.client, stack) for competitor in chosen]
         for child in children:
-            child.close()
+            if child.missing is not None:
+                print(f"{child.competitor.name}: not measured, there is no {child.missing} here")
+        yield [child for child in children if child.missing is None]

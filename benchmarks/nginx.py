@@ -13,17 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from .processes import stop
 from .server import STREAMS_PER_CONNECTION, Server, write_certificate
 
 BODY = b"x" * 120
 
-#: What a download holds.
-DOWNLOAD_SIZE = 100_000_000
+#: What there is to download, and how many bytes each holds.
+DOWNLOADS = {"/download-1": 1_000_000, "/download-100": 100_000_000}
 
 #: The longest upload that is taken.
-UPLOAD_LIMIT = 2_000_000
+UPLOAD_LIMIT = 40_000_000
 
-#: The eight response fields of a small static file, so that every parser has a usual head to read.
+#: The eight response fields of a small static file, so that every parser has a usual head to read, and one that is
+#: another in each response, so that no client profits from having seen the same head before.
 #:
 #: An upload has to be read to its end, kept in memory, and answered with how many bytes came. `mirror` reads it before
 #: the request it mirrors, which goes nowhere, and the answer follows once static files have turned PUT down.
@@ -32,7 +34,7 @@ daemon off;
 master_process off;
 pid {directory}/nginx.pid;
 error_log {directory}/error.log warn;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 8192; }}
 http {{
     access_log off;
     default_type text/plain;
@@ -44,7 +46,8 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     server {{
-        listen 127.0.0.1:{http1};
+        listen 127.0.0.1:{http1} backlog=4096;
+        listen 127.0.0.1:{http1_tls} ssl backlog=4096;
         listen 127.0.0.1:{http2_clear} http2;
         listen 127.0.0.1:{http2_tls} ssl http2;
         ssl_protocols TLSv1.3;
@@ -56,12 +59,13 @@ http {{
             add_header Last-Modified "Sat, 21 Nov 2026 01:00:00 GMT";
             add_header ETag '"6544-78"';
             add_header Accept-Ranges bytes;
+            add_header X-Request-Id $request_id;
             return 200 "{body}";
         }}
-        location = /download {{ }}
+        location /download {{ }}
         location = /upload {{
-            client_max_body_size {upload};
-            client_body_buffer_size {upload};
+            client_max_body_size {limit};
+            client_body_buffer_size {limit};
             mirror /mirrored;
             error_page 405 =200 @received;
         }}
@@ -73,11 +77,13 @@ http {{
 
 
 class Nginx(NamedTuple):
-    """The three ways into one nginx."""
+    """The four ways into one nginx, and which one it is."""
 
     http1: Server
+    http1_tls: Server
     http2_clear: Server
     http2_tls: Server
+    version: str
 
 
 class ServerMissing(RuntimeError):
@@ -90,38 +96,49 @@ def running_nginx(core: int | None) -> Iterator[Nginx]:
     binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if binary is None:
         raise ServerMissing("nginx is not installed; on Debian: apt-get install nginx-light")
-    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
+        directory = Path(name)
+        authority = write_certificate(directory)
         nginx = Nginx(
-            Server(_free_port()), Server(_free_port()), Server(_free_port(), write_certificate(Path(directory)))
+            http1=Server(_free_port()),
+            http1_tls=Server(_free_port(), authority),
+            http2_clear=Server(_free_port(), http2=True),
+            http2_tls=Server(_free_port(), authority, http2=True),
+            version=_version(binary),
         )
-        _write_content(Path(directory, "content"))
-        config = Path(directory, "nginx.conf")
-        ports = {name: server.port for name, server in nginx._asdict().items()}
+        _write_content(directory / "content")
+        config, errors = directory / "nginx.conf", directory / "error.log"
         config.write_text(
             CONFIG.format(
                 directory=directory,
                 body=BODY.decode(),
                 streams=STREAMS_PER_CONNECTION,
-                upload=UPLOAD_LIMIT,
-                **ports,
+                limit=UPLOAD_LIMIT,
+                **{name: server.port for name, server in nginx._asdict().items() if isinstance(server, Server)},
             )
         )
-        errors = Path(directory, "error.log")
-        process = subprocess.Popen([binary, "-p", directory, "-e", str(errors), "-c", str(config)])
+        process = subprocess.Popen(
+            [binary, "-p", str(directory), "-e", str(errors), "-c", str(config)], text=True, process_group=0
+        )
         try:
             if core is not None:
                 os.sched_setaffinity(process.pid, {core})
             _wait_until_it_listens(nginx.http1.port, process, errors)
             yield nginx
         finally:
-            process.terminate()
-            process.wait()
+            stop(process)
+
+
+def _version(binary: str) -> str:
+    said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True).stderr
+    return said.rpartition("/")[2].strip()
 
 
 def _write_content(directory: Path) -> None:
     directory.mkdir()
-    with (directory / "download").open("wb") as file:
-        file.truncate(DOWNLOAD_SIZE)
+    for path, size in DOWNLOADS.items():
+        with (directory / path[1:]).open("wb") as file:
+            file.truncate(size)
 
 
 def _free_port() -> int:
@@ -131,7 +148,7 @@ def _free_port() -> int:
         return port
 
 
-def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes], errors: Path) -> None:
+def _wait_until_it_listens(port: int, process: subprocess.Popen[str], errors: Path) -> None:
     for _ in range(200):
         if process.poll() is not None:
             raise ServerMissing(f"nginx ended at once: {errors.read_text()}")

@@ -1,4 +1,4 @@
-"""Where a benchmark's clients ask."""
+"""Where a benchmark's clients ask, and what."""
 
 from __future__ import annotations
 
@@ -15,20 +15,40 @@ class Server(NamedTuple):
     Attributes:
         port: its port.
         authority: path of the certificate that its own is signed with, None where there is no TLS.
+        http2: whether it is to be asked over HTTP/2.
     """
 
     port: int
     authority: str | None = None
+    http2: bool = False
 
     @property
     def url(self) -> str:
         """Its origin, without a slash at the end."""
         return f"{'http' if self.authority is None else 'https'}://127.0.0.1:{self.port}"
 
+    def connections(self, in_flight: int) -> int:
+        """How many connections hold that many requests at once."""
+        return -(-in_flight // STREAMS_PER_CONNECTION) if self.http2 else in_flight
 
-def connections_for(in_flight: int) -> int:
-    """How many HTTP/2 connections hold that many requests at once."""
-    return -(-in_flight // STREAMS_PER_CONNECTION)
+
+class Ask(NamedTuple):
+    """A small request, the same again and again.
+
+    Attributes:
+        method: its method.
+        path: its target.
+        body: its content, a JSON document in bytes, None for none.
+    """
+
+    method: str = "GET"
+    path: str = "/"
+    body: bytes | None = None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a caller has to say about the content."""
+        return {} if self.body is None else {"content-type": "application/json"}
 
 
 def write_certificate(directory: Path) -> str:

@@ -14,9 +14,25 @@ class Spread(NamedTuple):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{number(self.median)} ({number(self.low)}–{number(self.high)})"
+
+    def brief(self) -> str:
+        """The median, and how far from it the farther end is."""
+        away = max(self.high - self.median, self.median - self.low) / self.median if self.median else 0.0
+        return f"{number(self.median)} ±{away * 100:.0f} %"
+
     def __format__(self, spec: str) -> str:
-        spec = spec or ".0f"
+        if not spec:
+            return str(self)
         return f"{self.median:{spec}} ({self.low:{spec}}–{self.high:{spec}})"
+
+
+def number(value: float) -> str:
+    """About three digits of it."""
+    if abs(value) < 10:
+        return f"{value:.2f}"
+    return f"{value:.1f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def spread(samples: Sequence[float]) -> Spread:

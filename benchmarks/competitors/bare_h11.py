@@ -4,58 +4,70 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
 
 import h11
 import trio
 
-from ..server import Server
+from ..server import Ask, Server
+from .bare import Fetch, connect, fields, receive
 
-LIBRARY = "h11"
+LIBRARIES = ("h11",)
 LOOP = "trio"
+
+Send = Callable[[bytes], Awaitable[object]]
+Receive = Callable[[], Awaitable[bytes]]
 
 
 @asynccontextmanager
-async def open_fetchers(server: Server, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
+async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Fetch]]:
     """Yield one fetcher per connection."""
     async with AsyncExitStack() as stack:
-        fetchers: list[Callable[[], Awaitable[bytes]]] = []
+        fetchers: list[Fetch] = []
         for _ in range(count):
-            sock = stack.enter_context(trio.socket.socket())
-            sock.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
-            await sock.connect(("127.0.0.1", server.port))
-            fetchers.append(_fetcher(sock, f"127.0.0.1:{server.port}"))
+            if server.authority is None:
+                sock = stack.enter_context(trio.socket.from_stdlib_socket(connect(server)))
+                send: Send = sock.send
+                read: Receive = partial(sock.recv, 65536)
+            else:
+                secure = stack.enter_context(connect(server))
+                send, read = partial(_send, secure), partial(receive, secure)
+            fetchers.append(_fetcher(send, read, fields(server, ask), ask))
         yield fetchers
 
 
-def _fetcher(sock: trio.socket.SocketType, authority: str) -> Callable[[], Awaitable[bytes]]:
+async def _send(secure: Any, data: bytes) -> None:
+    secure.send(data)
+
+
+def _fetcher(send: Send, read: Receive, headers: list[tuple[str, str]], ask: Ask) -> Fetch:
     connection = h11.Connection(h11.CLIENT)
 
     async def fetch() -> bytes:
-        request = h11.Request(
-            method="GET",
-            target="/",
-            headers=[("host", authority), ("user-agent", "bench"), ("accept", "*/*")],
-        )
+        request = h11.Request(method=ask.method, target=ask.path, headers=headers)
         head = connection.send(request)
+        content = b"" if ask.body is None else connection.send(h11.Data(ask.body))
         end = connection.send(h11.EndOfMessage())
         assert head is not None
+        assert content is not None
         assert end is not None
-        await sock.send(head + end)
+        await send(head + content + end)
         body = b""
-        headers: list[tuple[bytes, bytes]] = []
+        fields: list[tuple[bytes, bytes]] = []
         while True:
             event = connection.next_event()
             kind = type(event)
             if kind is h11.NEED_DATA:
-                connection.receive_data(await sock.recv(65536))
+                connection.receive_data(await read())
             elif kind is h11.Response:
                 assert isinstance(event, h11.Response)
-                headers = list(event.headers)
+                fields = list(event.headers)
             elif kind is h11.Data:
                 assert isinstance(event, h11.Data)
                 body += event.data
             elif kind is h11.EndOfMessage:
-                assert headers
+                assert fields
                 connection.start_next_cycle()
                 return body
 

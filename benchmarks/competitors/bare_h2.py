@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import h2.config
@@ -16,20 +16,22 @@ import h2.connection
 import h2.events
 import trio
 
-from ..server import Server, connections_for
+from ..server import Ask, Server
+from .bare import Fetch, connect
 
-LIBRARY = "h2"
+LIBRARIES = ("h2",)
 LOOP = "trio"
 
 
 @asynccontextmanager
-async def open_fetchers(server: Server, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
-    """Yield `count` fetchers, spread evenly over the connections."""
+async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Fetch]]:
+    """Yield `count` fetchers, spread evenly over the connections; they know GET only."""
+    assert ask.body is None
     async with AsyncExitStack() as stack:
         nursery = await stack.enter_async_context(trio.open_nursery())
         connections = []
-        for _ in range(connections_for(count)):
-            connection = BareConnection(stack.enter_context(_connect(server)), server)
+        for _ in range(server.connections(count)):
+            connection = BareConnection(stack.enter_context(connect(server)), server, ask)
             nursery.start_soon(connection.read)
             nursery.start_soon(connection.write)
             connections.append(connection)
@@ -37,25 +39,14 @@ async def open_fetchers(server: Server, count: int) -> AsyncIterator[list[Callab
         nursery.cancel_scope.cancel()
 
 
-def _connect(server: Server) -> socket.socket:
-    """A connected socket that does not block, in TLS where the server has a certificate."""
-    sock = socket.create_connection(("127.0.0.1", server.port))
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if server.authority is not None:
-        context = ssl.create_default_context(cafile=server.authority)
-        context.set_alpn_protocols(["h2"])
-        sock = context.wrap_socket(sock, server_hostname="127.0.0.1")
-    sock.setblocking(False)
-    return sock
-
-
 class BareConnection:
     """One connection and the requests on it."""
 
-    def __init__(self, sock: socket.socket, server: Server) -> None:
+    def __init__(self, sock: socket.socket, server: Server, ask: Ask) -> None:
         """Prepare the preface; the writer sends it."""
         self._sock = sock
         self._scheme, _, self._authority = server.url.encode().partition(b"://")
+        self._path = ask.path.encode()
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
         self._h2.initiate_connection()
         self._exchanges: dict[int, _Exchange] = {}
@@ -70,7 +61,7 @@ class BareConnection:
             (b":method", b"GET"),
             (b":scheme", self._scheme),
             (b":authority", self._authority),
-            (b":path", b"/"),
+            (b":path", self._path),
             (b"user-agent", b"bench"),
             (b"accept", b"*/*"),
         ]

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
-from ..server import Server
+from ..server import Ask, Server
+from .bare import Fetch, canned, connect, receive
 
-LIBRARY = "trio"
+LIBRARIES = ("trio",)
 LOOP = "trio"
 
 
 @asynccontextmanager
-async def open_fetchers(server: Server, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
+async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Fetch]]:
     """Yield one fetcher per connection."""
-    request = (f"GET / HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\nuser-agent: bench\r\naccept: */*\r\n\r\n").encode()
+    request = canned(server, ask)
     async with AsyncExitStack() as stack:
-        fetchers: list[Callable[[], Awaitable[bytes]]] = []
-        for _ in range(count):
-            sock = stack.enter_context(trio.socket.socket())
-            sock.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
-            await sock.connect(("127.0.0.1", server.port))
-            fetchers.append(_fetcher(sock, request))
-        yield fetchers
+        yield [_fetcher(stack.enter_context(connect(server)), request) for _ in range(count)]
 
 
-def _fetcher(sock: trio.socket.SocketType, request: bytes) -> Callable[[], Awaitable[bytes]]:
+def _fetcher(sock: socket.socket, request: bytes) -> Fetch:
     async def fetch() -> bytes:
-        await sock.send(request)
-        data = await sock.recv(65536)
+        sock.send(request)
+        await trio.lowlevel.wait_readable(sock)
+        data = await receive(sock)
         while (end := data.find(b"\r\n\r\n")) < 0:
-            data += await sock.recv(65536)
+            data += await receive(sock)
         start = data.index(b"Content-Length: ") + 16
         total = end + 4 + int(data[start : data.index(b"\r", start)])
         while len(data) < total:
-            data += await sock.recv(65536)
+            data += await receive(sock)
         return data[end + 4 :]
 
     return fetch

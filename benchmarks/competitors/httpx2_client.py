@@ -1,27 +1,84 @@
-"""httpx2 on trio, with limits that fit the number of requests in flight."""
+"""httpx2 on trio, with limits that fit the number of requests in flight.
+
+Over HTTP/2 it opens one connection and lets 100 requests at a time onto it.
+"""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import httpx2
 
-from ..server import Server
+from ..server import Ask, Server
 
-LIBRARY = "httpx2"
+LIBRARIES = ("httpx2",)
 LOOP = "trio"
 
 
 @asynccontextmanager
-async def open_fetchers(server: Server, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
+async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
     """Yield `count` times the same fetcher over one client."""
-    url = f"{server.url}/"
-    limits = httpx2.Limits(max_connections=count, max_keepalive_connections=count)
-    async with httpx2.AsyncClient(limits=limits, trust_env=False) as client:
+    method, url, body, fields = ask.method, server.url + ask.path, ask.body, ask.fields
+    async with _open(server, server.connections(count)) as client:
+        if body is None:
 
-        async def fetch() -> bytes:
-            body: bytes = (await client.get(url)).content
-            return body
+            async def fetch() -> bytes:
+                return (await client.get(url)).content
+        else:
+
+            async def fetch() -> bytes:
+                return (await client.request(method, url, content=body, headers=fields)).content
 
         yield [fetch] * count
+
+
+@asynccontextmanager
+async def open_client(server: Server) -> AsyncIterator[Client]:
+    """Yield a client that uses one connection."""
+    async with _open(server, 1) as client:
+        yield Client(client, server.url)
+
+
+class Client:
+    """What the tasks ask for."""
+
+    def __init__(self, client: httpx2.AsyncClient, origin: str) -> None:
+        """Paths follow `origin`."""
+        self._client = client
+        self._origin = origin
+
+    async def download(self, path: str) -> int:
+        """Bytes of the answer."""
+        total = 0
+        async with self._client.stream("GET", self._origin + path) as response:
+            async for piece in response.aiter_bytes():
+                total += len(piece)
+        return total
+
+    async def upload(self, path: str, body: bytes | AsyncIterator[bytes]) -> bytes:
+        """The answer's body."""
+        return (await self._client.put(self._origin + path, content=body)).content
+
+    async def events(self, path: str) -> int:
+        """How many there were."""
+        count = 0
+        async with self._client.sse(self._origin + path) as events:
+            async for _ in events:
+                count += 1
+        return count
+
+
+@asynccontextmanager
+async def _open(server: Server, connections: int) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(
+        http1=not server.http2,
+        http2=server.http2,
+        verify=ssl.create_default_context(cafile=server.authority),
+        limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
+        # Its five seconds are too short for a thousand in flight.
+        timeout=60,
+        trust_env=False,
+    ) as client:
+        yield client

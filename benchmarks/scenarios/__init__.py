@@ -11,12 +11,14 @@ import importlib
 from types import ModuleType
 
 NAMES = (
-    "throughput",
-    "core_operations",
-    "cold_start",
+    "requests",
     "http2",
-    "transfers",
+    "posts",
+    "downloads",
+    "uploads",
     "events",
+    "cold_start",
+    "core_operations",
 )
 
 

@@ -1,47 +1,72 @@
-"""CPU time of the client per server-sent event over HTTP/2, Penstock beside httpx2."""
+"""A stream of 1,000 server-sent events, over HTTP/1.1 and over HTTP/2.
+
+Small events, each in a chunk of its own over plain HTTP/1.1, and in a DATA frame of its own over HTTP/2 in TLS 1.3.
+Three paces: *without pause*, each event in a write of its own, as fast as the client takes them; *ten every 5 ms* in
+one write, as from a server that is ahead; *one every ms*, as a model writes. In the last, each event wakes a client
+that sleeps, and that alone, the kernel's and trio's part, is more than half of what Penstock spends; so no client can
+be far ahead there.
+
+The server is a child process that sends bytes made beforehand: every client gets the same. The first of two streams
+on the connection is not measured. httpx2 reads with its own `AsyncClient.sse`; the others have no reader of events.
+"""
 
 from __future__ import annotations
 
 import argparse
-import sys
+from contextlib import ExitStack
 from typing import Any
 
-from ..children import started
-from ..comparison import Column, Target, as_data, check, figures, introduce, report, take_turns
-from ..competitors import HTTP2_CLIENTS
+from ..comparison import Figure, Situation, Target, compare
+from ..comparison import add_arguments as add_common
+from ..competitors import HTTPX2, PENSTOCK, PENSTOCK_H11, PENSTOCK_HTTPTOOLS
 from ..cores import choose_cores
 from ..event_server import running_event_server
+
+QUICK = {"rounds": 1}
 
 #: How many events the server writes at a time, and how many seconds after the last ones.
 PACES = {"without pause": (1, 0.0), "ten every 5 ms": (10, 0.005), "one every ms": (1, 0.001)}
 
-TARGETS = tuple(Target("httpx2", label, 0.5) for label in PACES)
+FIGURES = (
+    Figure("cpu_us", "CPU µs per event"),
+    Figure("per_second", "events/s", "more"),
+    Figure("rss_mb", "peak RSS MB"),
+)
+
+CHARTS = ("HTTP/1.1, without pause", "HTTP/2, without pause")
+
+OVER_HTTP1 = (PENSTOCK_HTTPTOOLS, PENSTOCK_H11, HTTPX2)
+OVER_HTTP2 = (PENSTOCK, HTTPX2)
+
+TARGETS = tuple(
+    Target((ours, f"{protocol}, {pace}"), ("httpx2", f"{protocol}, {pace}"), limit)
+    for ours, protocol, limit in (
+        ("penstock, h11", "HTTP/1.1", 0.7),
+        ("penstock, httptools", "HTTP/1.1", 0.3),
+        ("penstock", "HTTP/2", 0.5),
+    )
+    for pace in PACES
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
-    names = [competitor.name for competitor in HTTP2_CLIENTS]
-    parser.add_argument("--only", nargs="+", choices=names, default=names, help="competitors to measure")
-    parser.add_argument("--rounds", type=int, default=5, help="samples of each cell")
+    add_common(parser, (*OVER_HTTP1, PENSTOCK))
+    parser.add_argument("--paces", nargs="+", choices=PACES, default=list(PACES), help="some of the three")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure, print the table and the targets, and return everything as data."""
+    """Measure, print the tables and the targets, and return everything as data."""
     cores = choose_cores()
-    chosen = [competitor for competitor in HTTP2_CLIENTS if competitor.name in options.only]
-    with running_event_server(cores.server, list(PACES.values())) as servers, started(chosen, cores) as children:
-        columns = [
-            Column(label, {"burst": burst, "pause": pause}, {"task": "events", "server": server})
-            for server, (label, (burst, pause)) in zip(servers, PACES.items(), strict=True)
+    paces = {pace: PACES[pace] for pace in options.paces}
+    with ExitStack() as stack:
+        situations = [
+            Situation(f"{protocol}, {pace}", {"task": "events", "server": server}, among)
+            for protocol, http2, among in (("HTTP/1.1", False, OVER_HTTP1), ("HTTP/2", True, OVER_HTTP2))
+            for server, pace in zip(
+                stack.enter_context(running_event_server(cores.server, list(paces.values()), http2=http2)),
+                paces,
+                strict=True,
+            )
         ]
-        samples = take_turns(children, columns, options.rounds)
-    costs = figures(samples, lambda sample: sample["cpu_us"])
-    introduce(children, cores, "events over TLS 1.3 from a server of frames made beforehand", options.rounds)
-    names = [child.competitor.name for child in children]
-    print(report("CPU µs per event", costs, names, columns) + "\n")
-    return {
-        "python": sys.version.split()[0],
-        "versions": {child.competitor.name: child.version for child in children},
-        "cpu_us": as_data(costs, columns),
-        "targets": check(TARGETS, costs, columns),
-    }
+        return compare(options, cores, "a server of events made beforehand", situations, figures=FIGURES, targets=TARGETS)

@@ -1,0 +1,60 @@
+"""The bare loop that Penstock's fast engine is measured against: httptools on a connected socket and nothing else."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httptools
+import trio
+
+from ..server import Ask, Server
+from .bare import Fetch, canned, connect, receive
+
+LIBRARIES = ("httptools",)
+LOOP = "trio"
+
+
+@asynccontextmanager
+async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Fetch]]:
+    """Yield one fetcher per connection."""
+    request = canned(server, ask)
+    async with AsyncExitStack() as stack:
+        yield [_fetcher(stack.enter_context(connect(server)), request) for _ in range(count)]
+
+
+class _Answer:
+    """What the parser calls."""
+
+    __slots__ = ("body", "complete")
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.complete = False
+
+    def on_body(self, piece: bytes) -> None:
+        self.body += piece
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+def _fetcher(sock: socket.socket, request: bytes) -> Fetch:
+    answer = _Answer()
+    parser = httptools.HttpResponseParser(answer)
+    wait_readable = trio.lowlevel.wait_readable
+
+    async def fetch() -> bytes:
+        answer.body = b""
+        answer.complete = False
+        sock.send(request)
+        # The answer is never there at once: asking for it would be a system call for nothing.
+        await wait_readable(sock)
+        while True:
+            parser.feed_data(await receive(sock))
+            if answer.complete:
+                assert parser.get_status_code() == 200
+                return answer.body
+
+    return fetch

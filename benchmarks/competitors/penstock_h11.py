@@ -1,0 +1,14 @@
+"""Penstock with the parser that is always there."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from . import penstock_client
+
+LIBRARIES = ("penstock", "h11")
+LOOP = penstock_client.LOOP
+
+_ENGINE = penstock_client.engine("h11")
+open_fetchers = partial(penstock_client.open_fetchers, **_ENGINE)
+open_client = partial(penstock_client.open_client, **_ENGINE)
