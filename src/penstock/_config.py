@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -16,6 +17,7 @@ import attrs
 
 from ._http2_config import HTTP2Config
 from ._tls_config import TLSConfig
+from ._types import HTTP1EngineChoice
 from ._url import to_origin
 from ._validators import seconds, whole
 
@@ -37,6 +39,12 @@ def _one_of(*choices: str) -> Validator:
             raise ValueError(f"{field.name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
 
     return check
+
+
+def _engine(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    _one_of("auto", "h11", "httptools")(_, field, value)
+    if value == "httptools" and find_spec("httptools") is None:
+        raise ValueError(f"{field.name}: 'httptools' needs the package httptools: install penstock[fast]")
 
 
 def _address(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -148,6 +156,8 @@ class PoolConfig:
     max_head_fields: int = attrs.field(default=256, validator=whole(16, 65536))
 
     http1: bool = attrs.field(default=True, validator=_flag)
+    # Both engines give the same verdicts, so the fast one is taken where it is there.
+    http1_engine: HTTP1EngineChoice = attrs.field(default="auto", validator=_engine)
     http2: bool = attrs.field(default=True, validator=_flag)
     http2_config: HTTP2Config = attrs.field(factory=HTTP2Config, validator=_instance(HTTP2Config))
     tls: TLSConfig = attrs.field(factory=TLSConfig, validator=_instance(TLSConfig))

@@ -6,6 +6,9 @@ from typing import Literal, NamedTuple
 
 Scheme = Literal["http", "https"]
 
+#: What reads the heads of HTTP/1.1: "auto" is httptools where it is installed, else h11.
+HTTP1EngineChoice = Literal["auto", "h11", "httptools"]
+
 #: Header fields in wire form: lower-case names, values without edge white space, order kept.
 HeaderList = list[tuple[bytes, bytes]]
 

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from penstock import _config
 from penstock._config import PoolConfig, Timeouts, Upstream
 from penstock._http2_config import HTTP2Config
 from penstock._tls_config import TLSConfig
@@ -51,7 +52,7 @@ SECONDS: dict[str, tuple[bool, bool]] = {
 
 SWITCHES = {"keep_alive", "tcp_nodelay", "tcp_keepalive", "http1", "http2"}
 NOT_THERE_YET = {"retry": None, "proxy": None}
-OTHERS = {"reuse", "local_address", "http2_config", "tls"}
+OTHERS = {"reuse", "local_address", "http1_engine", "http2_config", "tls"}
 
 
 def message(kind: type[Exception], settings: Mapping[str, Any]) -> str:
@@ -144,6 +145,23 @@ def test_what_is_not_there_yet_is_refused_and_not_ignored(name: str) -> None:
 
     assert text.startswith(f"{name}: ")
     assert text.endswith(f"is not available yet; the only value is {only!r}, not 'something'")
+
+
+def test_the_engines_are_named() -> None:
+    expected = "http1_engine must be one of 'auto', 'h11', 'httptools', not 'llhttp'"
+    assert message(ValueError, {"http1_engine": "llhttp"}) == expected
+    assert PoolConfig().http1_engine == "auto"
+    assert PoolConfig.from_env({"PENSTOCK_HTTP1_ENGINE": "h11"}).http1_engine == "h11"
+
+
+def test_an_engine_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_config, "find_spec", lambda _: None)
+
+    expected = "http1_engine: 'httptools' needs the package httptools: install penstock[fast]"
+    assert message(ValueError, {"http1_engine": "httptools"}) == expected
+    with pytest.raises(ValueError, match="PENSTOCK_HTTP1_ENGINE: http1_engine: 'httptools' needs the package"):
+        PoolConfig.from_env({"PENSTOCK_HTTP1_ENGINE": "httptools"})
+    assert PoolConfig(http1_engine="auto") == PoolConfig()
 
 
 def test_the_orders_of_reuse_are_named() -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from penstock._http.exchange import ResponseHead
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 REFUSAL = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno!"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -27,6 +27,7 @@ from .._errors import (
 from .._events import CloseReason
 from .._net.stream import look
 from .exchange import PEERS_FAULT, Outcome, reason_of
+from .h1_engines import make_engine
 from .h1_parser import ResponseParser
 from .request import encode_head
 from .upload import Upload
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .._net.timer import PhaseTimer, Watchdog
     from .._types import HeaderList
     from .exchange import ConnectionEvent, ResponseHead
+    from .h1_engines import HTTP1Engine
     from .request import WireRequest
 
 #: One read. Larger pieces gain nothing over the parser's cost.
@@ -61,11 +63,13 @@ class HTTP1Connection:
         stream: connected, and past its TLS handshake.
         max_head_size: bytes of interim responses, head and trailers of one response together.
         max_head_fields: their header fields together.
+        engine: reads the heads; connections of one pool share it. None makes one.
     """
 
     __slots__ = (
         "_exchange",
         "capacity",
+        "engine",
         "has_answered",
         "http_version",
         "max_head_fields",
@@ -75,8 +79,16 @@ class HTTP1Connection:
         "turns",
     )
 
-    def __init__(self, stream: ByteStream, *, max_head_size: int = 65536, max_head_fields: int = 256) -> None:
+    def __init__(
+        self,
+        stream: ByteStream,
+        *,
+        max_head_size: int = 65536,
+        max_head_fields: int = 256,
+        engine: HTTP1Engine | None = None,
+    ) -> None:
         self.stream = stream
+        self.engine = engine or make_engine()
         self.max_head_size = max_head_size
         self.max_head_fields = max_head_fields
         self.capacity = 1
@@ -158,6 +170,7 @@ class HTTP1Exchange:
                 close=request.wants_close,
                 max_head_size=connection.max_head_size,
                 max_head_fields=connection.max_head_fields,
+                engine=connection.engine,
             )
             body = request.body
             data = encode_head(request)

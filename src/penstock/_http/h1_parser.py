@@ -1,10 +1,8 @@
-"""One response read by h11, with the guards that h11 leaves to its user.
+"""One response: its head by way of an engine, its framing and its body here.
 
-h11 bounds only what is incomplete, takes any version, lets Transfer-Encoding win over Content-Length, and keeps what
-follows a message as the beginning of the next. So this file counts the head itself (interim responses, head and
-trailers share one budget), checks version and framing, and uses a fresh h11 connection for every exchange: bytes left
-over cannot become the next answer by construction (making one costs less than h11's own reuse). h11 reads heads and
-chunked bodies; a body that ends by count, or with the connection, is counted here.
+No engine is asked where a message ends, or what may be large: this file counts the head itself (interim responses, head
+and trailers share one budget), checks version and framing, takes chunks off, and counts what has a length. An engine is
+given whole heads and nothing else, so bytes left over cannot become the next answer by construction.
 
 Everything here is a function of the bytes, never of how they were cut into segments.
 """
@@ -14,25 +12,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-import h11
-from h11 import Data, EndOfMessage, InformationalResponse, Response
-
 from .._errors import PEER_SAID_LIMIT, ProtocolReason, RemoteProtocolError
 from .._events import CloseReason
 from .exchange import ResponseHead
+from .h1_chunks import ChunkDecoder
+from .h1_engines import Refusal
+from .h1_guards import check_framing_fields, first_fault, unfold
 from .hints import parse_keep_alive
 
 if TYPE_CHECKING:
     from .._types import HeaderList
+    from .h1_engines import HTTP1Engine
 
 #: Interim responses before a final one; Go's clients live with fewer.
 MAX_INFORMATIONAL: Final = 16
-
-#: What chunk sizes, extensions and line ends may cost beyond twice the data and 16 bytes a chunk. Go's number.
-CHUNK_OVERHEAD: Final = 16384
-
-#: Body events taken in one call: bounds the time between two looks at the scheduler when chunks are tiny.
-_EVENTS_PER_CALL: Final = 64
 
 #: Line ends of a head that end no field: those of the status line and the blank line.
 _LINES_BESIDE_FIELDS: Final = 2
@@ -41,47 +34,36 @@ _VERSIONS: Final = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
 _STARTS: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _START_SIZE: Final = 9
 
-# RFC 9110 §5.5 lets a recipient refuse control characters; llhttp does, and one rule must hold for every engine.
-_CONTROLS: Final = bytes(set(range(32)) - set(b"\t\r\n")) + b"\x7f"
-
 _NO_CONTENT: Final = (204, 304)
-_CLOSE = re.compile(rb"(?i)(?:^|,)[ \t]*close[ \t]*(?:,|$)")
-
-#: Requests as h11 is told of them. It needs the method and whether we close, not what is really on the wire.
-_ANNOUNCED: dict[tuple[bytes, bool], h11.Request] = {}
-
-
-def _announcement(method: bytes, close: bool) -> h11.Request:
-    known = _ANNOUNCED.get((method, close))
-    if known is None:
-        headers = [(b"Host", b"-"), (b"Connection", b"close")] if close else [(b"Host", b"-")]
-        known = h11.Request(method=method, target=b"/", headers=headers)
-        if len(_ANNOUNCED) < 64:
-            _ANNOUNCED[(method, close)] = known
-    return known
+_CLOSE: Final = re.compile(rb"(?i)(?:^|,)[ \t]*close[ \t]*(?:,|$)")
 
 
 class ResponseParser:
     """Parses the one response to one request.
+
+    Args:
+        method: of the request.
+        close: whether the request said that the connection ends with it.
+        max_head_size: bytes of interim responses, head and trailers together.
+        max_head_fields: their header fields together.
+        engine: reads the heads.
 
     Attributes:
         ended: whether the message is complete.
         trailers: set once `ended`.
         idle_hint: seconds the server promised to keep the connection, None if it did not say.
         close: why the connection cannot be used again; meaningful once `ended`, but set as soon as it is known.
-        content_left: bytes of the body still to come where the length is known, else None.
         informational: how many interim responses were skipped.
     """
 
     __slots__ = (
-        "_body_fed",
         "_budget",
         "_chunks",
         "_data_taken",
+        "_engine",
         "_failure",
         "_fields_left",
         "_framing",
-        "_h11",
         "_last",
         "_length",
         "_lines",
@@ -95,9 +77,10 @@ class ResponseParser:
         "trailers",
     )
 
-    def __init__(self, method: bytes, *, close: bool, max_head_size: int, max_head_fields: int) -> None:
-        self._h11 = h11.Connection(h11.CLIENT, max_head_size)
-        self._h11.send(_announcement(method, close))
+    def __init__(
+        self, method: bytes, *, close: bool, max_head_size: int, max_head_fields: int, engine: HTTP1Engine
+    ) -> None:
+        self._engine = engine
         self._method = method
         self._budget = max_head_size
         self._fields_left = max_head_fields
@@ -108,8 +91,7 @@ class ResponseParser:
         self._framing = ""
         self._length = 0
         self._data_taken = 0
-        self._body_fed = 0
-        self._chunks = 0
+        self._chunks: ChunkDecoder | None = None
         self._failure: RemoteProtocolError | None = None
         self.ended = False
         self.trailers: HeaderList = []
@@ -127,8 +109,8 @@ class ResponseParser:
     def feed_head(self, data: bytes) -> ResponseHead | None:
         """Take bytes that arrived before the final head was complete; None means more are needed.
 
-        h11 sees whole heads only, and only those that passed the checks here, so the verdict comes from the bytes and
-        not from how they were cut.
+        The engine sees whole heads only, and only those that passed the checks here, so the verdict comes from the
+        bytes and not from how they were cut.
 
         Raises:
             RemoteProtocolError: the bytes are no HTTP/1 response, or break a limit.
@@ -138,21 +120,26 @@ class ResponseParser:
             self._wire += data
         else:
             self._wire = data
+        try:
+            return self._find_head(known)
+        except Refusal as refusal:
+            raise self._error(refusal) from refusal.__cause__
+
+    def _find_head(self, known: int) -> ResponseHead | None:
+        """Look for the end of a head in what came after the first `known` bytes."""
         while True:
             wire = self._wire
             if known < _START_SIZE and not wire.startswith(_STARTS):
-                self._check_start(bytes(wire[:_START_SIZE]))
+                _check_start(bytes(wire[:_START_SIZE]))
             end = wire.find(b"\r\n\r\n", known - 3 if known > 3 else 0)
             stop = end + 4 if end >= 0 else len(wire)
             lines = wire.count(b"\n", known, stop)
-            if lines != wire.count(b"\r\n", known - 1 if known else 0, stop):
-                # RFC 9112 §2.2 allows a bare LF as a line end, and does not demand it; refusing is the safer reading.
-                raise self._broken("the head of the response has a bare line feed")
+            is_clean = lines == wire.count(b"\r\n", known - 1 if known else 0, stop)
             self._lines += lines
-            if self._lines > self._fields_left + _LINES_BESIDE_FIELDS:
-                raise self._over_limit("the response has more header fields than allowed")
-            if stop > self._budget:
-                raise self._over_limit("the head of the response is longer than allowed")
+            if not is_clean or stop > self._budget or self._lines > self._fields_left + _LINES_BESIDE_FIELDS:
+                fault = first_fault(wire[:stop], self._budget, self._fields_left + _LINES_BESIDE_FIELDS, "head")
+                assert fault is not None
+                raise fault
             if end < 0:
                 if known == 0:
                     self._wire = bytearray(wire)
@@ -162,65 +149,46 @@ class ResponseParser:
                 return head
             known = 0
 
-    def _check_start(self, start: bytes) -> None:
-        """Refuse what cannot become a status line at its first wrong byte: it may never send a blank line."""
-        if any(expected.startswith(start) for expected in _STARTS):
-            return
-        if not start.startswith(b"HTTP/"):
-            raise self._broken(f"the answer is not HTTP/1{_guess(start)}")
-        if start[5:8] in _VERSIONS and not start[8:].isdigit():
-            raise self._broken("the status line is malformed")
-        raise self._error("the version of the response is neither HTTP/1.1 nor HTTP/1.0", ProtocolReason.VERSION)
-
     def _take_head(self, wire: bytes, rest: bytes) -> ResponseHead | None:
-        """Parse one whole head; None if it was an interim response."""
-        if len(wire.translate(None, _CONTROLS)) != len(wire):
-            raise self._broken("the head of the response has a control character")
+        """Read one whole head; None if it was an interim response."""
         if wire[9:12] == b"101" and wire[12:13] in b" \r":
-            raise self._error("the server changes the protocol unasked", ProtocolReason.UPGRADE)
-        self._h11.receive_data(wire)
-        try:
-            event = self._h11.next_event()
-        except h11.RemoteProtocolError as error:
-            raise self._malformed(error) from error
+            raise Refusal("the server changes the protocol unasked", ProtocolReason.UPGRADE)
+        status, reason, headers = self._engine.parse_head(unfold(wire))
+        fields = dict(headers)
+        check_framing_fields(headers, fields)
         self._budget -= len(wire)
         self._fields_left -= self._lines - _LINES_BESIDE_FIELDS
         self._lines = 0
-        if type(event) is InformationalResponse:
+        if status < 200:
+            if status < 100:
+                raise Refusal("the status of the response is below 100")
             self.informational += 1
             if self.informational > MAX_INFORMATIONAL:
-                raise self._over_limit(f"there were more than {MAX_INFORMATIONAL} interim responses")
+                raise Refusal(f"there were more than {MAX_INFORMATIONAL} interim responses", ProtocolReason.LIMIT)
             self._wire = rest
             return None
-        assert type(event) is Response
-        headers = [(name.lower(), value) for name, value in event.headers.raw_items()]
-        version = _VERSIONS[event.http_version]
-        self._frame(event.status_code, version, headers)
+        version = _VERSIONS[wire[5:8]]
+        self._frame(status, version, headers, fields)
         self._wire = b""
         if rest:
             self.feed(rest)
-        return ResponseHead(event.status_code, event.reason, headers, version)
+        return ResponseHead(status, reason, headers, version)
 
-    def _frame(self, status: int, version: str, headers: HeaderList) -> None:
+    def _frame(self, status: int, version: str, headers: HeaderList, fields: dict[bytes, bytes]) -> None:
         """Find out where the message ends and what it says about its connection (RFC 9112 §6.3, §9.3)."""
-        fields = dict(headers)
-        chunked = b"transfer-encoding" in fields
-        length = fields.get(b"content-length")
-        if chunked and length is not None:
-            # §6.3 (3): "ought to be handled as an error".
-            raise self._broken("the response has both content-length and transfer-encoding")
         if status in _NO_CONTENT or self._method == b"HEAD":
             self._framing = "none"
-        elif chunked:
+        elif b"transfer-encoding" in fields:
             self._framing = "chunked"
-        elif length is not None:
+            self._chunks = ChunkDecoder(max_trailer_size=self._budget, max_trailers=self._fields_left)
+        elif b"content-length" in fields:
             self._framing = "length"
-            self._length = int(length)
+            self._length = int(fields[b"content-length"])
         else:
             self._framing = "until_close"
             self.close = CloseReason.PEER_CLOSED
-        if self.close is None and (version == "HTTP/1.0" or self._says_close(headers, fields)):
-            # HTTP/1.0 also where it offers keep-alive: h11 does not go on after it.
+        if self.close is None and (version == "HTTP/1.0" or _says_close(headers, fields)):
+            # HTTP/1.0 also where it offers keep-alive: who speaks it may not know what that means (RFC 9112 §9.3).
             self.close = CloseReason.CONNECTION_CLOSE_HEADER
         if b"keep-alive" in fields:
             hint = parse_keep_alive(fields[b"keep-alive"])
@@ -228,21 +196,13 @@ class ResponseParser:
             if hint.max == 0:
                 self.close = self.close or CloseReason.KEEPALIVE_HINT
 
-    @staticmethod
-    def _says_close(headers: HeaderList, fields: dict[bytes, bytes]) -> bool:
-        last = fields.get(b"connection")
-        if last is None or (last == b"keep-alive" and len(fields) == len(headers)):
-            return False
-        return any(name == b"connection" and _CLOSE.search(value) is not None for name, value in headers)
-
     # The body
 
     def feed(self, data: bytes) -> None:
         """Take bytes of the body; never called once it has ended."""
-        self._body_fed += len(data)
         self._last = data
-        if self._framing == "chunked":
-            self._h11.receive_data(data)
+        if self._chunks is not None:
+            self._chunks.feed(data)
         else:
             self._unread = self._unread + data if self._unread else data
 
@@ -254,41 +214,51 @@ class ResponseParser:
         """
         if self.ended:
             return b""
-        if self._framing != "chunked":
-            return self._next_plain_piece()
+        if self._chunks is not None:
+            return self._next_chunks(self._chunks)
+        data, self._unread = self._unread, b""
+        if self._framing == "until_close":
+            self._data_taken += len(data)
+            return data or None
+        left = self._length - self._data_taken
+        if len(data) > left:
+            # RFC 9112 §9.2: what follows answers nothing that was asked.
+            self.close = CloseReason.UNSOLICITED_DATA
+            data = data[:left]
+        self._data_taken += len(data)
+        self.ended = self._data_taken == self._length
+        return data if data or self.ended else None
+
+    def _next_chunks(self, chunks: ChunkDecoder) -> bytes | None:
         if self._failure is not None:
             raise self._failure
         pieces: list[bytes] = []
         try:
-            self._take_events(pieces)
-        except h11.RemoteProtocolError as error:
-            self._failure = self._malformed(error)
-            self._failure.__cause__ = error
-        except RemoteProtocolError as error:
-            self._failure = error
-        if len(pieces) == 1:
-            return pieces[0]
-        if pieces or self.ended:
-            return b"".join(pieces)
+            chunks.pull(pieces)
+            if chunks.ended:
+                self._end(chunks)
+        except Refusal as refusal:
+            self._failure = self._error(refusal)
+            self._failure.__cause__ = refusal.__cause__
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._data_taken += len(piece)
+        if piece or self.ended:
+            return piece
         if self._failure is not None:
             raise self._failure
         return None
 
-    def _take_events(self, pieces: list[bytes]) -> None:
-        next_event = self._h11.next_event
-        for _ in range(_EVENTS_PER_CALL):
-            event = next_event()
-            if type(event) is Data:
-                piece = bytes(event.data)
-                pieces.append(piece)
-                self._data_taken += len(piece)
-                self._chunks += event.chunk_start
-            elif type(event) is EndOfMessage:
-                self._end(event)
-                return
-            else:
-                self._check_overhead(0)
-                return
+    def _end(self, chunks: ChunkDecoder) -> None:
+        """Keep the trailers apart from the headers (RFC 9110 §6.5.1)."""
+        if chunks.trailers:
+            _, _, trailers = self._engine.parse_head(unfold(b"HTTP/1.1 200 OK\r\n" + chunks.trailers + b"\r\n"))
+            for name, _ in trailers:
+                if name in (b"content-length", b"transfer-encoding"):
+                    raise Refusal(f"{name.decode()} in the trailers of the response")
+            self.trailers = trailers
+        if chunks.has_leftovers:
+            self.close = CloseReason.UNSOLICITED_DATA
+        self.ended = True
 
     def feed_eof(self, *, clean: bool) -> None:
         """The peer ended the connection in the body.
@@ -311,69 +281,27 @@ class ResponseParser:
             what = f"received {taken} bytes, but TLS was not closed in good order"
         raise RemoteProtocolError(f"the body of the response was cut short: {what}", reason=ProtocolReason.TRUNCATED)
 
-    def _next_plain_piece(self) -> bytes | None:
-        """A body that ends by count, or with the connection, needs no parser: h11 would cost more than the rest."""
-        data, self._unread = self._unread, b""
-        if self._framing == "until_close":
-            self._data_taken += len(data)
-            return data or None
-        left = self._length - self._data_taken
-        if len(data) > left:
-            # RFC 9112 §9.2: what follows answers nothing that was asked.
-            self.close = CloseReason.UNSOLICITED_DATA
-            data = data[:left]
-        self._data_taken += len(data)
-        self.ended = self._data_taken == self._length
-        return data if data or self.ended else None
-
-    def _end(self, event: EndOfMessage) -> None:
-        left, _ = self._h11.trailing_data
-        self._check_overhead(len(left) + self._take_trailers(event))
-        self.ended = True
-        if left:
-            self.close = CloseReason.UNSOLICITED_DATA
-
-    def _take_trailers(self, event: EndOfMessage) -> int:
-        """Keep the trailers apart from the headers (RFC 9110 §6.5.1); returns their size."""
-        self.trailers = [(name.lower(), value) for name, value in event.headers.raw_items()]
-        if len(self.trailers) > self._fields_left:
-            raise self._over_limit("the response has more header fields than allowed")
-        size = sum(len(name) + len(value) + 4 for name, value in self.trailers)
-        if size > self._budget:
-            raise self._over_limit("the trailers of the response are longer than allowed")
-        return size
-
-    def _check_overhead(self, elsewhere: int) -> None:
-        """Bound what is spent on chunk extensions (RFC 9112 §7.1.1).
-
-        Args:
-            elsewhere: bytes known to be trailers or leftovers; 0 while the body goes on.
-        """
-        overhead = self._body_fed - elsewhere - 2 * self._data_taken - 16 * self._chunks
-        if overhead > CHUNK_OVERHEAD and (elsewhere or overhead - len(self._h11.trailing_data[0]) > CHUNK_OVERHEAD):
-            raise self._over_limit("the chunks of the response are mostly extensions")
-
-    # Errors
-
-    def _malformed(self, error: h11.RemoteProtocolError) -> RemoteProtocolError:
-        if error.error_status_hint == 431:
-            return self._over_limit("a line of the response is longer than allowed")
-        return self._broken(f"the response is malformed: {_strip(error)}")
-
-    def _broken(self, message: str) -> RemoteProtocolError:
-        return self._error(message, ProtocolReason.FRAMING)
-
-    def _over_limit(self, message: str) -> RemoteProtocolError:
-        return self._error(message, ProtocolReason.LIMIT)
-
-    def _error(self, message: str, reason: ProtocolReason) -> RemoteProtocolError:
+    def _error(self, refusal: Refusal) -> RemoteProtocolError:
         said = bytes(self._wire[: PEER_SAID_LIMIT + 1]) or self._last[: PEER_SAID_LIMIT + 1]
-        return RemoteProtocolError(message, reason=reason, peer_said=said)
+        return RemoteProtocolError(str(refusal), reason=refusal.reason, peer_said=said)
 
 
-def _strip(error: h11.RemoteProtocolError) -> str:
-    """h11's words without the peer's bytes, which the error shows bounded and escaped."""
-    return str(error).split(":", 1)[0].split(" b'", 1)[0].split(" bytearray", 1)[0][:80]
+def _says_close(headers: HeaderList, fields: dict[bytes, bytes]) -> bool:
+    last = fields.get(b"connection")
+    if last is None or (last == b"keep-alive" and len(fields) == len(headers)):
+        return False
+    return any(name == b"connection" and _CLOSE.search(value) is not None for name, value in headers)
+
+
+def _check_start(start: bytes) -> None:
+    """Refuse what cannot become a status line at its first wrong byte: it may never send a blank line."""
+    if any(expected.startswith(start) for expected in _STARTS):
+        return
+    if not start.startswith(b"HTTP/"):
+        raise Refusal(f"the answer is not HTTP/1{_guess(start)}")
+    if start[5:8] in _VERSIONS and not start[8:].isdigit():
+        raise Refusal("the status line is malformed")
+    raise Refusal("the version of the response is neither HTTP/1.1 nor HTTP/1.0", ProtocolReason.VERSION)
 
 
 def _guess(start: bytes) -> str:

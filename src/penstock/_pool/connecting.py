@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._errors import ProtocolReason, RemoteProtocolError
 from .._http.h1 import HTTP1Connection
+from .._http.h1_engines import make_engine
 from .._net.dialer import Dialer
 from .._net.network import SocketOptions
 from .._net.resolver import Resolver
@@ -69,6 +70,7 @@ class Connector:
             happy_eyeballs_delay=config.happy_eyeballs_delay,
         )
         self._profile: TLSProfile | None = None
+        self.http1_engine = make_engine(config.http1_engine)
 
     def route(self, origin: Origin, declared: Upstream | None) -> Route:
         """How to reach an origin, with the settings of its upstream where one was declared."""
@@ -106,7 +108,10 @@ class Connector:
             if protocol == HTTP2:
                 return await self._open_http2(stream, route)
             return HTTP1Connection(
-                stream, max_head_size=self._config.max_head_size, max_head_fields=self._config.max_head_fields
+                stream,
+                max_head_size=self._config.max_head_size,
+                max_head_fields=self._config.max_head_fields,
+                engine=self.http1_engine,
             )
         except RemoteProtocolError as error:
             stream.close()

@@ -97,6 +97,7 @@ class Pool:
         self._running: Runner | None = None
         self._nursery_manager: AbstractAsyncContextManager[trio.Nursery, bool | None] | None = None
         self._stopped = trio.Event()
+        self._http1_engine: str | None = None
 
     def __repr__(self) -> str:
         if self._running is None:
@@ -109,11 +110,11 @@ class Pool:
             raise RuntimeError("a pool is opened once; make another one")
         network: Network = SocketNetwork() if self._network is None else self._network
         try:
-            runner = Runner(
-                self.config, Connector(self.config, network), network, upstreams=self._declared, seed=self._seed
-            )
+            connector = Connector(self.config, network)
+            runner = Runner(self.config, connector, network, upstreams=self._declared, seed=self._seed)
         except OSError as error:
             raise PoolError(f"the pool cannot watch idle connections: {error.strerror}") from error
+        self._http1_engine = connector.http1_engine.name
         manager = trio.open_nursery()
         nursery = await manager.__aenter__()
         self._running = runner
@@ -146,6 +147,11 @@ class Pool:
             await self._runner.run(task_status)
         finally:
             self._stopped.set()
+
+    @property
+    def http1_engine(self) -> str | None:
+        """What reads HTTP/1.1 here, "h11" or "httptools"; None before the pool is open."""
+        return self._http1_engine
 
     @property
     def _runner(self) -> Runner:

@@ -1,0 +1,121 @@
+"""Heads read by h11, line by line, each line once.
+
+h11 judges every line of a head by itself: only several Content-Length or Transfer-Encoding fields concern each other,
+and those the framing refuses for every engine. So a line that h11 has accepted is remembered with what h11 said of it,
+and most lines of most answers are the same as in the answer before. What is remembered can only accept; every refusal
+is h11's own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import h11
+from h11 import InformationalResponse, Response
+
+from .h1_engines import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._types import HeaderList
+
+#: Lines of one generation; two are kept. An API's answers have a dozen that come back.
+_LINES_KEPT: Final = 256
+_LONGEST_LINE_KEPT: Final = 256
+
+#: Secret, and never twice the same.
+_NEVER_KEPT: Final = (b"set-cookie", b"set-cookie2")
+
+#: h11 normalises these, while here every value stays as sent, for the framing to judge.
+_REWRITTEN: Final = (b"content-length", b"transfer-encoding")
+
+_INTERIM: Final = b"HTTP/1.1 103 \r\n"
+_REQUEST: Final = h11.Request(method=b"GET", target=b"/", headers=[(b"Host", b"-")])
+
+
+class H11Engine:
+    """Reads heads with h11; see `HTTP1Engine`."""
+
+    __slots__ = ("_fields", "_judge", "_older_fields", "_statuses", "name")
+
+    def __init__(self) -> None:
+        self.name = "h11"
+        self._judge = _ask()
+        self._statuses: dict[bytes, tuple[int, bytes]] = {}
+        self._fields: dict[bytes, tuple[bytes, bytes]] = {}
+        self._older_fields: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def parse_head(self, head: bytes) -> tuple[int, bytes, HeaderList]:
+        """See `HTTP1Engine.parse_head`."""
+        status_line, *lines = head[:-4].split(b"\r\n")
+        known = self._statuses.get(status_line) or self._read_status(status_line)
+        fields: list[tuple[bytes, bytes] | None] = list(map(self._fields.get, lines))
+        if None in fields:
+            self._read_missing(lines, fields)
+        return (*known, fields)  # type: ignore[return-value]
+
+    def _read_status(self, line: bytes) -> tuple[int, bytes]:
+        event = _read(_ask(), line + b"\r\n\r\n")
+        known = (event.status_code, bytes(event.reason))
+        if len(self._statuses) < _LINES_KEPT and len(line) <= _LONGEST_LINE_KEPT:
+            self._statuses[line] = known
+        return known
+
+    def _read_missing(self, lines: Sequence[bytes], fields: list[tuple[bytes, bytes] | None]) -> None:
+        """Fill the gaps in `fields`, from the older generation or by asking h11."""
+        unknown: list[int] = []
+        for at, line in enumerate(lines):
+            if fields[at] is None:
+                pair = fields[at] = self._older_fields.get(line)
+                if pair is None:
+                    unknown.append(at)
+                else:
+                    self._keep(line, pair)
+        if not unknown:
+            return
+        try:
+            # Any number of interim responses may come, so that one h11 connection can judge for ever.
+            event = _read(self._judge, _INTERIM + b"\r\n".join([lines[at] for at in unknown]) + b"\r\n\r\n")
+        except Refusal:
+            self._judge = _ask()
+            raise
+        items = event.headers.raw_items()
+        if len(items) != len(unknown):
+            raise Refusal("the response has more than one content-length")
+        for at, (raw_name, value) in zip(unknown, items, strict=True):
+            name = bytes(raw_name).lower()
+            line = lines[at]
+            if name in _REWRITTEN:
+                value = line[len(name) + 1 :].strip(b" \t")
+            pair = fields[at] = (name, bytes(value))
+            if len(line) <= _LONGEST_LINE_KEPT and name not in _NEVER_KEPT:
+                self._keep(line, pair)
+
+    def _keep(self, line: bytes, pair: tuple[bytes, bytes]) -> None:
+        if len(self._fields) >= _LINES_KEPT:
+            self._older_fields = self._fields
+            self._fields = {}
+        self._fields[line] = pair
+
+
+def _ask() -> h11.Connection:
+    """A connection on which h11 waits for a response."""
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(_REQUEST)
+    return connection
+
+
+def _read(connection: h11.Connection, head: bytes) -> InformationalResponse | Response:
+    connection.receive_data(head)
+    try:
+        event = connection.next_event()
+    except h11.RemoteProtocolError as error:
+        raise Refusal(f"the response is malformed: {_strip(error)}") from error
+    assert isinstance(event, InformationalResponse | Response)
+    return event
+
+
+def _strip(error: h11.RemoteProtocolError) -> str:
+    """h11's words without the peer's bytes, which the error shows bounded and escaped."""
+    return str(error).split(":", 1)[0].split(" b'", 1)[0].split(" bytearray", 1)[0][:80]
