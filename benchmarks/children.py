@@ -70,11 +70,9 @@ class Child:
 
 
 @contextmanager
-def started(chosen: Sequence[Competitor], cores: Cores) -> Iterator[list[Child]]:
-    """Start every competitor; name those that lack something and leave them out."""
+def started(chosen: Sequence[Competitor], cores: Cores) -> Iterator[tuple[list[Child], dict[str, str]]]:
+    """Start every competitor; those that are ready, and what the others lack."""
     with ExitStack() as stack:
         children = [Child(competitor, cores.client, stack) for competitor in chosen]
-        for child in children:
-            if child.missing is not None:
-                print(f"{child.competitor.name}: not measured, there is no {child.missing} here")
-        yield [child for child in children if child.missing is None]
+        missing = {child.competitor.name: child.missing for child in children if child.missing is not None}
+        yield [child for child in children if child.missing is None], missing

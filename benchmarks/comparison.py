@@ -80,7 +80,9 @@ def compare(
         for competitor in situation.among
         if competitor.name in options.only
     }
-    with started(list(chosen.values()), cores) as children:
+    with started(list(chosen.values()), cores) as (children, missing):
+        for name, what in missing.items():
+            print(f"{name}: not measured, {what} is missing")
         found = _take_turns(children, situations, options.rounds)
         _introduce(children, cores, server, options.rounds)
         described = [
@@ -97,6 +99,7 @@ def compare(
         "server": server,
         "rounds": options.rounds,
         "competitors": described,
+        "missing": missing,
         "figures": [figure._asdict() for figure in figures],
         "situations": tables,
         "targets": check(targets, figures[0], found),

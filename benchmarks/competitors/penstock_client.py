@@ -81,7 +81,7 @@ def engine(name: str) -> dict[str, Any]:
         return {"http1_engine": name}
     if name == "h11":
         return {}
-    raise NotAvailable(f"an engine {name!r} in this Penstock: PoolConfig has no option http1_engine")
+    raise NotAvailable(f"Penstock's engine {name!r}: PoolConfig has no option http1_engine")
 
 
 @asynccontextmanager
