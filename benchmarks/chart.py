@@ -10,11 +10,11 @@ from .table import Spread, number
 
 #: In units of the drawing; a phone shows it at about three quarters of its size.
 WIDTH, ROW, TOP, BOTTOM = 480, 26, 54, 12
-LABELS_END, BARS_START, BARS_END, RIGHT = 136, 144, 372, 468
+LABELS_END, BARS_START, BARS_END, RIGHT = 150, 158, 380, 470
 
 #: A card of its own: it stays legible where the page is dark and the reader's system is not, or the other way round.
 STYLE = """\
-text { font: 14px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #1f2933 }
+text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #1f2933 }
 .title { font-weight: 600 } .note { font-size: 12px; fill: #5f6c7b } .name { text-anchor: end }
 .card { fill: #fbfcfd; stroke: #dde3ea } .whisker { stroke: #1f2933; stroke-width: 1.2; fill: none }
 .ours { fill: #1b8a6b } .bare { fill: #b4bfca } .peer { fill: #7296c4 } .strong { font-weight: 600 }

@@ -89,21 +89,26 @@ def compare(
             {"competitor": child.competitor.name, "note": child.competitor.note, "versions": child.versions}
             for child in children
         ]
+    shown = show(situations, figures, found)
+    return {
+        "server": server,
+        "rounds": options.rounds,
+        "competitors": described,
+        "missing": missing,
+        **shown,
+        "targets": check(targets, figures[0], found),
+    }
+
+
+def show(situations: Sequence[Situation], figures: Sequence[Figure], found: Found) -> dict[str, Any]:
+    """Print a table for each situation; they and the figures as data."""
     tables = [_summary(situation, figures, found) for situation in situations]
     for table in tables:
         print(render(*rows_of(table, figures)))
         for name, reason in table["failed"].items():
             print(f"{name}: {reason}")
         print()
-    return {
-        "server": server,
-        "rounds": options.rounds,
-        "competitors": described,
-        "missing": missing,
-        "figures": [figure._asdict() for figure in figures],
-        "situations": tables,
-        "targets": check(targets, figures[0], found),
-    }
+    return {"figures": [figure._asdict() for figure in figures], "situations": tables}
 
 
 def _take_turns(children: Sequence[Child], situations: Sequence[Situation], rounds: int) -> Found:
