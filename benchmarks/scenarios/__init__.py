@@ -18,6 +18,10 @@ NAMES = (
     "uploads",
     "events",
     "cold_start",
+    "handshakes",
+    "origins",
+    "spike",
+    "stalled_origin",
     "core_operations",
 )
 

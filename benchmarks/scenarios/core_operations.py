@@ -18,6 +18,8 @@ from typing import Any
 from ..core_machines import CONTROLS, OPERATIONS, Operation
 from ..table import render, spread, verdict
 
+QUICK = {"rounds": 5, "sizes": [10, 10_000]}
+
 #: How much more an operation may cost among the most than among the fewest.
 LIMIT = 1.5
 
@@ -32,13 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = [maker.__name__ for maker in OPERATIONS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="operations to measure")
     parser.add_argument("--sizes", nargs="+", type=int, default=[10, 100, 1_000, 10_000, 100_000])
-    parser.add_argument("--rounds", type=int, default=50, help="samples of each cell, taken in turn")
-    parser.add_argument("--quick", action="store_true", help="ten and ten thousand, ten rounds")
+    parser.add_argument("--rounds", type=int, default=20, help="samples of each cell, taken in turn")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure, print the table, and return everything as data."""
-    sizes, rounds = ([10, 10_000], 10) if options.quick else (sorted(options.sizes), options.rounds)
+    sizes, rounds = sorted(options.sizes), options.rounds
     chosen = [maker for maker in OPERATIONS if maker.__name__ in options.only]
     found = {maker: _measure(maker, sizes, rounds) for maker in (*chosen, *CONTROLS)}
 

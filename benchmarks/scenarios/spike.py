@@ -46,6 +46,7 @@ TARGETS = tuple(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     add_common(parser, COMPETITORS)
+    parser.set_defaults(rounds=3)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             Situation(SPIKE, common | {"server": server.late, "work": 2}, COMPETITORS),
             Situation(OPPOSITE, common | {"server": server.plain, "work": 150}, COMPETITORS),
         ]
-        found = compare(options, cores, "a server in Python", situations, FIGURES, TARGETS)
+        found = compare(options, cores, "a server in Python", situations, figures=FIGURES, targets=TARGETS)
     found["targets"] += _check_opened(found["situations"][0])
     return found
 

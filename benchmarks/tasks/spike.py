@@ -12,17 +12,17 @@ from ..odd_server import BODY, accepted
 from ..server import Server
 
 #: Milliseconds of work that make the first connections overlap, so that each request opens its own.
-OVERLAP = 100
+OVERLAP = 50
 
 #: Connections that a client may open, more than anybody needs.
 LIMIT = 100
 
 #: Seconds after which every dial that somebody started has ended.
-AFTERMATH = 0.5
+AFTERMATH = 0.3
 
 
 async def measure(
-    competitor: ModuleType, server: Server, tally: int, at_once: int, floor: int, work: int
+    competitor: ModuleType, server: Server, *, tally: int, at_once: int, floor: int, work: int
 ) -> dict[str, float]:
     """Connections opened for `at_once` requests of `work` milliseconds while `floor` connections are idle."""
     settings = Settings(limit=LIMIT, per_host=LIMIT, min_idle=floor, authority=server.authority)
