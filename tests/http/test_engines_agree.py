@@ -1,0 +1,236 @@
+"""Whoever reads the heads, and however the bytes are cut: the same events, or the same refusal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import h11
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock._errors import ProtocolReason, RemoteProtocolError
+from penstock._http.h1_engines import HTTP1Engine, Refusal, make_engine
+from penstock._http.h1_guards import check_framing_fields, unfold
+from penstock._http.h1_parser import ResponseParser
+from tests.support.h1_answers import answers
+
+if TYPE_CHECKING:
+    from penstock._types import HeaderList
+
+httptools: Any = pytest.importorskip("httptools")
+
+#: Engines that have read all the answers before: what they keep must not matter.
+WARM = [make_engine("h11"), make_engine("httptools")]
+METHODS = [*[b"GET"] * 4, b"HEAD"]
+
+
+class Seen(NamedTuple):
+    """What came of an answer."""
+
+    head: tuple[int, bytes, HeaderList, str] | None
+    body: bytes
+    trailers: HeaderList
+    informational: int
+    idle_hint: float | None
+    is_reusable: bool
+    refusal: ProtocolReason | None
+    ended: bool
+
+
+def read(engine: HTTP1Engine, segments: list[bytes], method: bytes) -> Seen:
+    """Read an answer whose connection ends after it."""
+    parser = ResponseParser(method, close=False, max_head_size=600, max_head_fields=12, engine=engine)
+    head, body, refusal = None, b"", None
+    todo = iter(segments)
+    try:
+        for data in todo:
+            found = parser.feed_head(data)
+            if found is not None:
+                head = (found.status, found.reason, found.headers, found.http_version)
+                break
+        while head is not None and not parser.ended:
+            piece = parser.next_piece()
+            if piece is not None:
+                body += piece
+            elif data := next(todo, b""):
+                parser.feed(data)
+            else:
+                parser.feed_eof(clean=True)
+    except RemoteProtocolError as error:
+        refusal = error.reason
+    is_reusable = parser.ended and refusal is None and parser.close is None and next(todo, None) is None
+    return Seen(head, body, parser.trailers, parser.informational, parser.idle_hint, is_reusable, refusal, parser.ended)
+
+
+def cut(wire: bytes, marks: list[int]) -> list[bytes]:
+    """The same bytes in segments."""
+    ends = sorted({mark % (len(wire) + 1) for mark in marks} | {len(wire)})
+    return [piece for begin, end in zip([0, *ends], ends, strict=False) if (piece := wire[begin:end])]
+
+
+@given(answers(), st.sampled_from(METHODS), st.lists(st.integers(0, 2000), max_size=6))
+@settings(max_examples=400)
+def test_engines_and_cuts_agree(wire: bytes, method: bytes, marks: list[int]) -> None:
+    whole = read(WARM[0], [wire] if wire else [], method)
+
+    for engine in (WARM[1], make_engine("h11")):
+        assert read(engine, [wire] if wire else [], method) == whole
+    for engine in WARM:
+        assert read(engine, cut(wire, marks), method) == whole
+        assert read(engine, [wire[at : at + 1] for at in range(len(wire))], method) == whole
+    if whole.head is not None and whole.ended:
+        assert h11_alone(wire, method) == plain(whole)
+        if b"\r\n " not in wire and b"\r\n\t" not in wire:
+            # It refuses folds, which RFC 9112 §5.2 does not let a client do.
+            assert llhttp_alone(wire, method) == plain(whole)
+
+
+# What the libraries say by themselves: they may take more than we do, and never less.
+
+Plain = tuple[int, bytes, "HeaderList", bytes, "HeaderList"]
+
+
+def plain(seen: Seen) -> Plain:
+    assert seen.head is not None
+    status, reason, headers, _ = seen.head
+    lower = [(name, value.lower() if name == b"transfer-encoding" else value) for name, value in headers]
+    return status, reason, lower, seen.body, seen.trailers
+
+
+def h11_alone(wire: bytes, method: bytes) -> Plain | None:
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method=method, target="/", headers=[("Host", "-")]))
+    connection.receive_data(wire)
+    connection.receive_data(b"")
+    body, response = b"", None
+    while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+        if isinstance(event, h11.Response):
+            response = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+    assert response is not None
+    return response.status_code, bytes(response.reason), lowered(response), body, lowered(event)
+
+
+def lowered(event: h11.Response | h11.EndOfMessage) -> HeaderList:
+    return [(bytes(name).lower(), bytes(value)) for name, value in event.headers.raw_items()]
+
+
+class Collector:
+    """What llhttp finds; the answer after the interim ones is the one that counts."""
+
+    def __init__(self) -> None:
+        self.on_message_begin()
+        self.parser = httptools.HttpResponseParser(self)
+        self.done: Plain | None = None
+
+    def on_message_begin(self) -> None:
+        self.reason, self.headers, self.trailers, self.body = b"", [], [], b""
+        self.in_trailers = False
+
+    def on_status(self, reason: bytes) -> None:
+        self.reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        value = value.rstrip(b" \t")
+        name = name.lower()
+        if name == b"transfer-encoding":
+            value = value.lower()
+        (self.trailers if self.in_trailers else self.headers).append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.in_trailers = True
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        if self.done is None and self.parser.get_status_code() >= 200:
+            self.done = self.so_far()
+
+    def so_far(self) -> Plain:
+        return self.parser.get_status_code(), self.reason, self.headers, self.body, self.trailers
+
+
+def llhttp_alone(wire: bytes, method: bytes) -> Plain | None:
+    """Told of nothing but the bytes: the end of the connection and the method are ours to know."""
+    heads = wire.split(b"\r\n\r\n")
+    collector = Collector()
+    if method == b"HEAD":
+        while heads[0][9:10] == b"1":
+            del heads[0]
+        collector.parser.feed_data(heads[0] + b"\r\n\r\n")
+        return collector.so_far()
+    while heads[0][9:10] == b"1":
+        # An interim answer that closes stops it.
+        Collector().parser.feed_data(heads.pop(0) + b"\r\n\r\n")
+    try:
+        collector.parser.feed_data(b"\r\n\r\n".join(heads))
+    except httptools.HttpParserError:
+        # In what follows the message, or it never came that far.
+        assert collector.done is not None
+    return collector.done or collector.so_far()
+
+
+# Lines that h11 remembers
+
+
+def h11_in_one_piece(head: bytes) -> tuple[int, bytes, HeaderList]:
+    """What h11 says of a whole head."""
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method="GET", target="/", headers=[("Host", "-")]))
+    connection.receive_data(head)
+    event = connection.next_event()
+    assert isinstance(event, h11.Response | h11.InformationalResponse)
+    return event.status_code, bytes(event.reason), lowered(event)  # type: ignore[arg-type]
+
+
+@given(answers())
+@settings(max_examples=300)
+def test_a_head_read_line_by_line_is_what_h11_says_of_it_in_one_piece(wire: bytes) -> None:
+    head = wire.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    if not head.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or head.count(b"\n") != head.count(b"\r\n"):
+        return
+    try:
+        head = unfold(head)
+    except Refusal:
+        return
+
+    for engine in (WARM[0], make_engine("h11")):
+        for _ in range(2):
+            try:
+                status, reason, headers = engine.parse_head(head)
+                check_framing_fields(headers, dict(headers))
+            except Refusal:
+                try:
+                    _, _, all_at_once = h11_in_one_piece(head)
+                except h11.RemoteProtocolError:
+                    continue
+                # h11 takes some lengths for one, or is beyond 64 bits, or has both framings: refused afterwards.
+                assert any(name == b"content-length" for name, _ in all_at_once)
+            else:
+                lower = [(name, value.lower() if name == b"transfer-encoding" else value) for name, value in headers]
+                assert (status, reason, lower) == h11_in_one_piece(head)
+
+
+def test_what_h11_remembers_is_bounded_and_never_a_cookie() -> None:
+    engine = make_engine("h11")
+    for number in range(2000):
+        fields = b"Server: x\r\nSet-Cookie: %d=1\r\nX-Id: %d\r\nX-Long: %d%s\r\n" % (number, number, number, b"x" * 300)
+        _, _, headers = engine.parse_head(b"HTTP/1.1 200 %d\r\n%s\r\n" % (number, fields))
+        assert headers[:3] == [(b"server", b"x"), (b"set-cookie", b"%d=1" % number), (b"x-id", b"%d" % number)]
+
+    kept = [*engine._fields, *engine._older_fields]  # type: ignore[attr-defined]
+    assert len(kept) <= 512
+    assert b"Server: x" in kept
+    assert not [line for line in kept if line.startswith(b"Set-Cookie") or len(line) > 256]
+    assert len(engine._statuses) <= 256  # type: ignore[attr-defined]
+
+
+def test_a_refusal_leaves_nothing_behind() -> None:
+    for engine in WARM:
+        for _ in range(2):
+            with pytest.raises(Refusal):
+                engine.parse_head(b"HTTP/1.1 200 OK\r\nServer: x\r\nA : b\r\n\r\n")
+            assert engine.parse_head(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n") == (200, b"OK", [(b"a", b"b")])
