@@ -1,0 +1,87 @@
+"""The benchmark house stands: every scenario of requests runs, in miniature, and its results become a page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from benchmarks import machine, page, scenarios
+from benchmarks.chart import Bar, draw
+from benchmarks.comparison import Figure, Found, Target, check
+from benchmarks.table import Spread, number
+
+needs_nginx = pytest.mark.skipif(
+    shutil.which("nginx") is None and not Path("/usr/sbin/nginx").exists(), reason="nginx is not installed"
+)
+
+#: What makes each scenario small, with competitors that are always here.
+MINIATURES = {
+    "requests": ["--only", "bare h11", "penstock, h11", "--in-flight", "2", "--seconds", "0.01"],
+    "http2": ["--only", "penstock", "--in-flight", "2", "--clear", "--seconds", "0.01"],
+    "posts": ["--only", "penstock, h11", "--seconds", "0.01"],
+    "uploads": ["--only", "penstock, h11"],
+    "events": ["--only", "penstock, h11", "--paces", "without pause"],
+}
+
+
+@needs_nginx
+@pytest.mark.parametrize("name", MINIATURES)
+def test_a_scenario_runs_and_its_results_become_a_page(name, tmp_path):
+    modules = scenarios.load()
+    parser = argparse.ArgumentParser()
+    modules[name].add_arguments(parser)
+    data = modules[name].run(parser.parse_args(["--rounds", "1", *MINIATURES[name]]))
+    assert any(situation["cells"] for situation in data["situations"])
+    assert not any(situation["failed"] for situation in data["situations"])
+    results = {"machine": machine.describe(), "scenarios": {name: json.loads(json.dumps(data))}}
+    page.write(results, modules, tmp_path)
+    assert "penstock" in (tmp_path / "benchmarks.md").read_text()
+    for drawing in (tmp_path / "benchmarks").iterdir():
+        ET.parse(drawing)
+
+
+def test_without_nginx_a_run_says_so_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("benchmarks.nginx.shutil.which", lambda *args, **kwargs: None)
+    from benchmarks import __main__ as command
+
+    file = tmp_path / "results.json"
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--json", str(file), "posts"])
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    assert command.main() == 0
+    assert "nginx is not installed" in json.loads(file.read_text())["scenarios"]["posts"]["failed"]
+
+
+def test_every_scenario_says_what_it_measures():
+    for name, module in scenarios.load().items():
+        assert module.__doc__, name
+        assert len(module.__doc__.splitlines()[0]) > 20, name
+
+
+def test_a_target_is_checked_in_its_own_direction(capsys):
+    found = Found({("a", "here"): [{"n": 2.0}], ("b", "here"): [{"n": 4.0}]}, {})
+    targets = [
+        Target(("a", "here"), ("b", "here"), 0.5),
+        Target(("a", "here"), ("b", "here"), 0.4),
+        Target(("a", "here"), ("b", "here"), 0.6, "at least"),
+        Target(("a", "here"), ("nobody", "here"), 1.0),
+    ]
+    verdicts = check(targets, Figure("n", "seconds"), found)
+    assert [verdict["met"] for verdict in verdicts] == [True, False, False]
+    assert "not measured" in capsys.readouterr().out
+
+
+def test_a_drawing_shows_every_bar_and_why_one_is_missing():
+    drawing = draw("a < b", "less is better", [Bar("penstock", Spread(10, 9, 30)), Bar("httpx", None, "no answer")])
+    texts = [element.text for element in ET.fromstring(drawing).iter("{http://www.w3.org/2000/svg}text")]
+    assert texts == ["a < b", "less is better", "penstock", "10.0", "httpx", "no answer"]
+
+
+def test_numbers_have_about_three_digits():
+    assert [number(value) for value in (1.234, 12.34, 1234.5)] == ["1.23", "12.3", "1,234"]
