@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from penstock._errors import ProtocolReason, RemoteProtocolError
 from penstock._http.h1_engines import HTTP1Engine, Refusal, make_engine
-from penstock._http.h1_guards import check_framing_fields, unfold
+from penstock._http.h1_guards import check_framing_fields, count_lines, read_lines
 from penstock._http.h1_parser import ResponseParser
 from tests.support.h1_answers import answers
 
@@ -190,17 +190,13 @@ def h11_in_one_piece(head: bytes) -> tuple[int, bytes, HeaderList]:
 @settings(max_examples=300)
 def test_a_head_read_line_by_line_is_what_h11_says_of_it_in_one_piece(wire: bytes) -> None:
     head = wire.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-    if not head.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or head.count(b"\n") != head.count(b"\r\n"):
-        return
-    try:
-        head = unfold(head)
-    except Refusal:
+    if not head.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) or not count_lines(head):
         return
 
     for engine in (WARM[0], make_engine("h11")):
         for _ in range(2):
             try:
-                status, reason, headers = engine.parse_head(head)
+                status, reason, headers = read_lines(engine, head)
                 check_framing_fields(headers, dict(headers))
             except Refusal:
                 try:

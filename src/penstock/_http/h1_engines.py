@@ -39,15 +39,15 @@ class HTTP1Engine(Protocol):
         """Read a head, from its status line to its blank line.
 
         Args:
-            head: begins with "HTTP/1.1 " or "HTTP/1.0 ", ends with its first blank line, and has neither folds nor
-                bare line feeds, nor control characters besides HTAB and CR.
+            head: begins with "HTTP/1.1 " or "HTTP/1.0 ", ends with its first blank line, and has no control characters
+                but HTAB and the line ends.
 
         Returns:
             The status, the reason phrase, and one pair for each line: its name in lower case, its value as sent
             without edge white space.
 
         Raises:
-            Refusal: the head is malformed.
+            Refusal: the head is malformed, or has a fold.
         """
         ...
 

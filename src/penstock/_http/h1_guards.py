@@ -10,9 +10,10 @@ from .h1_engines import Refusal
 
 if TYPE_CHECKING:
     from .._types import HeaderList
+    from .h1_engines import HTTP1Engine
 
 # RFC 9110 §5.5 lets a recipient refuse control characters; llhttp does, and one rule must hold for every engine.
-_CONTROLS: Final = bytes(set(range(32)) - set(b"\t\r\n")) + b"\x7f"
+_PRINTABLE: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 
 # RFC 9112 §5.2: a user agent must replace a fold with spaces. No engine is better at that than another.
 _FOLD: Final = re.compile(rb"\r\n[ \t]+")
@@ -36,19 +37,28 @@ def first_fault(lines: bytes | bytearray, max_size: int, max_lines: int, what: s
     return None
 
 
-def unfold(lines: bytes) -> bytes:
-    """Check the characters of a head or of trailers with their status line, and take the folds out.
+def count_lines(lines: bytes) -> int:
+    """How many lines there are, the empty one at the end included; 0 if a control character stands among them."""
+    breaks = lines.translate(None, _PRINTABLE)
+    count = len(breaks) // 2
+    return count if breaks == b"\r\n" * count else 0
+
+
+def read_lines(engine: HTTP1Engine, head: bytes) -> tuple[int, bytes, HeaderList]:
+    """Read a head that has passed `count_lines`; a fold becomes one space.
 
     Raises:
-        Refusal: it has a control character, or a fold where there is nothing to fold.
+        Refusal: the head is malformed.
     """
-    if len(lines.translate(None, _CONTROLS)) != len(lines):
-        raise Refusal("the head of the response has a control character")
-    if b"\r\n " in lines or b"\r\n\t" in lines:
-        if lines[lines.find(b"\r\n") + 2] in b" \t":
-            raise Refusal("the first header field of the response begins with white space")
-        return _FOLD.sub(b" ", lines)
-    return lines
+    try:
+        return engine.parse_head(head)
+    except Refusal:
+        # Every engine refuses folds.
+        if b"\r\n " not in head and b"\r\n\t" not in head:
+            raise
+    if head[head.find(b"\r\n") + 2] in b" \t":
+        raise Refusal("the first header field of the response begins with white space")
+    return engine.parse_head(_FOLD.sub(b" ", head))
 
 
 def check_framing_fields(headers: HeaderList, fields: dict[bytes, bytes]) -> None:

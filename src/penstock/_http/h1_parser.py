@@ -17,7 +17,7 @@ from .._events import CloseReason
 from .exchange import ResponseHead
 from .h1_chunks import ChunkDecoder
 from .h1_engines import Refusal
-from .h1_guards import check_framing_fields, first_fault, unfold
+from .h1_guards import check_framing_fields, count_lines, first_fault, read_lines
 from .hints import parse_keep_alive
 
 if TYPE_CHECKING:
@@ -121,6 +121,15 @@ class ResponseParser:
         else:
             self._wire = data
         try:
+            if not known and data.startswith(_STARTS):
+                stop = data.find(b"\r\n\r\n") + 4
+                head = data[:stop]
+                fields = count_lines(head) - _LINES_BESIDE_FIELDS
+                # What is not plainly right is looked at in the order of its bytes.
+                if 0 <= fields <= self._fields_left and 4 <= stop <= self._budget:
+                    found = self._take_head(head, fields, data[stop:])
+                    if found is not None or not self._wire:
+                        return found
             return self._find_head(known)
         except Refusal as refusal:
             raise self._error(refusal) from refusal.__cause__
@@ -144,21 +153,25 @@ class ResponseParser:
                 if known == 0:
                     self._wire = bytearray(wire)
                 return None
-            head = self._take_head(bytes(wire[:stop]), bytes(wire[stop:]))
-            if head is not None or not self._wire:
-                return head
+            head = bytes(wire[:stop])
+            if not count_lines(head):
+                raise Refusal("the head of the response has a control character")
+            fields = self._lines - _LINES_BESIDE_FIELDS
+            self._lines = 0
+            found = self._take_head(head, fields, bytes(wire[stop:]))
+            if found is not None or not self._wire:
+                return found
             known = 0
 
-    def _take_head(self, wire: bytes, rest: bytes) -> ResponseHead | None:
-        """Read one whole head; None if it was an interim response."""
+    def _take_head(self, wire: bytes, lines: int, rest: bytes) -> ResponseHead | None:
+        """Read one whole head with `lines` lines of fields; None if it was an interim response."""
         if wire[9:12] == b"101" and wire[12:13] in b" \r":
             raise Refusal("the server changes the protocol unasked", ProtocolReason.UPGRADE)
-        status, reason, headers = self._engine.parse_head(unfold(wire))
+        status, reason, headers = read_lines(self._engine, wire)
         fields = dict(headers)
         check_framing_fields(headers, fields)
         self._budget -= len(wire)
-        self._fields_left -= self._lines - _LINES_BESIDE_FIELDS
-        self._lines = 0
+        self._fields_left -= lines
         if status < 200:
             if status < 100:
                 raise Refusal("the status of the response is below 100")
@@ -251,7 +264,10 @@ class ResponseParser:
     def _end(self, chunks: ChunkDecoder) -> None:
         """Keep the trailers apart from the headers (RFC 9110 §6.5.1)."""
         if chunks.trailers:
-            _, _, trailers = self._engine.parse_head(unfold(b"HTTP/1.1 200 OK\r\n" + chunks.trailers + b"\r\n"))
+            head = b"HTTP/1.1 200 OK\r\n" + chunks.trailers + b"\r\n"
+            if not count_lines(head):
+                raise Refusal("the trailers of the response have a control character")
+            _, _, trailers = read_lines(self._engine, head)
             for name, _ in trailers:
                 if name in (b"content-length", b"transfer-encoding"):
                     raise Refusal(f"{name.decode()} in the trailers of the response")
