@@ -37,7 +37,7 @@ def main() -> int:
     for name in [options.name] if options.name else modules:
         chosen = options if options.name else parser.parse_args([name])
         if options.quick:
-            vars(chosen).update({"quick": True, **getattr(modules[name], "QUICK", {})})
+            vars(chosen).update({"quick": True, **getattr(modules[name], "QUICK", {"rounds": 1})})
         results["scenarios"][name] = _run(name, modules[name], chosen)
         # After each, so that a run that is given up leaves what it has.
         options.json.parent.mkdir(exist_ok=True)
