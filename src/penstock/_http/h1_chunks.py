@@ -26,8 +26,10 @@ _PIECES_PER_CALL: Final = 64
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 
-# §7.1.1 without the "bad" white space. A size of 16 digits is 64 bits.
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*+")
+# §7.1.1 without the "bad" white space. A size of 16 digits is 64 bits. The line end before it ends the chunk before.
+_SIZE_LINE: Final = re.compile(
+    rb"\r\n([0-9A-Fa-f]{1,16})(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*+\r\n"
+)
 
 
 class ChunkDecoder:
@@ -47,7 +49,6 @@ class ChunkDecoder:
         "_at",
         "_buffer",
         "_excess",
-        "_has_begun",
         "_in_trailers",
         "_left",
         "_max_trailer_size",
@@ -60,11 +61,11 @@ class ChunkDecoder:
     def __init__(self, *, max_trailer_size: int, max_trailers: int) -> None:
         self._max_trailer_size = max_trailer_size
         self._max_trailers = max_trailers
-        self._buffer = b""
+        # As if a chunk had ended before the first.
+        self._buffer = b"\r\n"
         self._at = 0
         self._left = 0
         self._excess = 0
-        self._has_begun = False
         self._in_trailers = False
         self.ended = False
         self.has_leftovers = False
@@ -83,45 +84,43 @@ class ChunkDecoder:
         Raises:
             Refusal: the chunks are malformed, or break a limit.
         """
-        buffer = self._buffer
+        if self._in_trailers:
+            self._take_trailers()
+            return
+        buffer, at, left = self._buffer, self._at, self._left
         for _ in range(_PIECES_PER_CALL):
-            if self._in_trailers:
-                self._take_trailers()
-                return
-            if not self._left and not self._take_size():
-                return
-            if self._left:
-                piece = buffer[self._at : self._at + self._left]
-                if not piece:
+            if not left:
+                match = _SIZE_LINE.match(buffer, at)
+                if match is None:
+                    _check_cut_line(buffer, at)
+                    break
+                left = int(match[1], 16)
+                self._count(match.end() - at, left)
+                at = match.end()
+                if not left:
+                    # The line end of the last chunk may be the first half of the end.
+                    self._at = at - 2
+                    self._in_trailers = True
+                    self._take_trailers()
                     return
-                self._at += len(piece)
-                self._left -= len(piece)
-                pieces.append(piece)
+            piece = buffer[at : at + left]
+            if not piece:
+                break
+            at += len(piece)
+            left -= len(piece)
+            pieces.append(piece)
+        self._at = at
+        self._left = left
 
-    def _take_size(self) -> bool:
-        """Read the line before a chunk, with the line end after the chunk before; False if it is not whole."""
-        buffer, at = self._buffer, self._at
-        if self._has_begun:
-            at += 2
-        end = buffer.find(b"\r\n", at, at + _LONGEST_LINE + 2)
-        if end < 0:
-            if len(buffer) > at + _LONGEST_LINE + 1:
-                raise Refusal("a chunk size of the response is longer than allowed", ProtocolReason.LIMIT)
-            return False
-        if self._has_begun and buffer[at - 2 : at] != b"\r\n":
-            raise Refusal("a chunk of the response is not as long as its size")
-        match = _SIZE.fullmatch(buffer, at, end)
-        if match is None:
-            raise Refusal("a chunk size of the response is malformed")
-        size = int(match[1], 16)
-        self._excess = max(0, self._excess + end + 4 - at - 16 - size)
-        if self._excess > CHUNK_OVERHEAD:
+    def _count(self, line: int, size: int) -> None:
+        """Bound the extensions, in one line and in all, which are paid for by data (§7.1.1)."""
+        if line > _LONGEST_LINE + 4:
+            raise Refusal("a chunk size of the response is longer than allowed", ProtocolReason.LIMIT)
+        self._excess += line - 16 - size
+        if self._excess < 0:
+            self._excess = 0
+        elif self._excess > CHUNK_OVERHEAD:
             raise Refusal("the chunks of the response are mostly extensions", ProtocolReason.LIMIT)
-        self._has_begun = True
-        self._left = size
-        self._in_trailers = not size
-        self._at = end + 2 if size else end
-        return True
 
     def _take_trailers(self) -> None:
         """Look for the end of the trailers, which begin after the line end at `_at`."""
@@ -141,3 +140,15 @@ class ChunkDecoder:
             self.trailers = lines[:-2]
         self.ended = True
         self.has_leftovers = len(buffer) > stop
+
+
+def _check_cut_line(buffer: bytes, at: int) -> None:
+    """Refuse the line at `at`, which is no chunk size, unless it only lacks its end."""
+    begin = at + 2
+    end = buffer.find(b"\r\n", begin, begin + _LONGEST_LINE + 2)
+    if end >= 0:
+        if buffer[at:begin] != b"\r\n":
+            raise Refusal("a chunk of the response is not as long as its size")
+        raise Refusal("a chunk size of the response is malformed")
+    if len(buffer) > begin + _LONGEST_LINE + 1:
+        raise Refusal("a chunk size of the response is longer than allowed", ProtocolReason.LIMIT)
