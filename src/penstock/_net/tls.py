@@ -11,6 +11,7 @@ from .._errors import CertificateError, NetworkError, TLSError, quote_peer
 from .pinning import verify_pins
 from .sessions import SessionKeeper
 from .stream import send_all
+from .tls_bios import discard_stale
 from .tls_profile import HTTP1, HTTP2, TLSProfile
 from .tls_stream import RECEIVE_SIZE, TLSStream
 
@@ -60,8 +61,8 @@ async def start_tls(
 
 class _Handshake:
     __slots__ = (
-        "_endpoint", "_heard", "_incoming", "_outgoing", "_pins", "_profile", "_protocols", "_sessions", "_stored",
-        "_stream", "_tls",
+        "_bios", "_endpoint", "_heard", "_pins", "_profile", "_protocols", "_sessions", "_stored", "_stream", "_tls",
+        "_unread", "_unsent",
     )  # fmt: skip
 
     def __init__(
@@ -76,11 +77,13 @@ class _Handshake:
         context, self._sessions, _ = profile.offer(protocols)
         self._stored = self._session_to_offer()
         self._heard = b""
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        # Ciphertext that OpenSSL has not taken yet, and that has not left yet.
+        self._unread = self._unsent = b""
+        self._bios = profile.bios
         try:
             self._tls = context.wrap_bio(
-                self._incoming,
-                self._outgoing,
+                self._bios.incoming,
+                self._bios.outgoing,
                 server_hostname=host,
                 session=self._stored.session if self._stored else None,
             )
@@ -112,13 +115,19 @@ class _Handshake:
 
     def _step(self) -> bool:
         """Let OpenSSL work on what is there; whether the handshake has ended."""
+        incoming, outgoing = self._bios
+        discard_stale(incoming, outgoing)
+        incoming.write(self._unread)
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
-            self._send_alert()
+            with contextlib.suppress(NetworkError):
+                self._stream.try_send(outgoing.read())
             self._refuse(error)
+        finally:
+            self._unread, self._unsent = incoming.read(), outgoing.read()
         return True
 
     def _refuse(self, error: ssl.SSLError) -> NoReturn:
@@ -156,13 +165,9 @@ class _Handshake:
         offer = ", and the SSLContext given as trust has to offer 'h2' (set_alpn_protocols)" if own else ""
         return f"; a server that does not speak HTTP/2 needs PoolConfig(http1=True){offer}"
 
-    def _send_alert(self) -> None:
-        with contextlib.suppress(NetworkError):
-            self._stream.try_send(self._outgoing.read())
-
     async def _send(self) -> None:
-        if self._outgoing.pending:
-            await send_all(self._stream, self._outgoing.read())
+        if self._unsent:
+            await send_all(self._stream, self._unsent)
 
     async def _receive(self) -> None:
         while (data := self._stream.try_receive(RECEIVE_SIZE)) is None:
@@ -171,7 +176,7 @@ class _Handshake:
             raise TLSError("the peer closed the connection in the TLS handshake", phase="tls")
         # 65, so that the quote can tell that there was more.
         self._heard += data[: 65 - len(self._heard)]
-        self._incoming.write(data)
+        self._unread = data
 
     def finish(self) -> TLSStream:
         """Check what was negotiated, before anybody can send a byte."""
@@ -183,8 +188,8 @@ class _Handshake:
         return TLSStream(
             self._stream,
             self._tls,
-            self._incoming,
-            self._outgoing,
+            self._bios,
+            unread=self._unread,
             verified_pins=verified_pins,
             keeper=self._keeper(verified_pins),
         )

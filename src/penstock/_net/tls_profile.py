@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from .._core.pins import pins_for
 from .._errors import TLSError
 from .sessions import SessionStore
+from .tls_bios import make_bios
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -49,12 +50,14 @@ class TLSProfile:
 
     Attributes:
         config: the settings.
+        bios: what the connections speak with OpenSSL through.
     """
 
-    __slots__ = ("_offers", "config")
+    __slots__ = ("_offers", "bios", "config")
 
     def __init__(self, config: TLSConfig) -> None:
         self.config = config
+        self.bios = make_bios()
         self._offers: dict[tuple[str, ...], Offer] = {}
 
     @property

@@ -1,7 +1,7 @@
 """A byte stream inside TLS, driven by hand over another byte stream.
 
 OpenSSL gets its ciphertext from one memory BIO and leaves it in another; the transport below is any `ByteStream`, a
-socket or a tunnel. Three rules of this file:
+socket or a tunnel. Four rules of this file:
 
 * A record that was encrypted is owed to the peer. Its plaintext counts as taken only when its last byte has left, so
   the caller keeps coming back with the same data until then (as OpenSSL asks of its own callers). Only one record is
@@ -9,6 +9,8 @@ socket or a tunnel. Three rules of this file:
 * The end of the transport is not the end of the data: only close_notify is (RFC 8446 §6.1). OpenSSL is never told of an
   end of file, so no option of a caller's context can blur the difference.
 * Records without application data (session tickets, key updates) are consumed in passing, within bounds.
+* The memory BIOs are shared with other streams (see `tls_bios`): each call into OpenSSL finds them empty, and what it
+  leaves there is taken out before anything else happens.
 """
 
 from __future__ import annotations
@@ -20,10 +22,15 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from .._errors import NetworkError, ReadError, TLSError, WriteError
+from .tls_bios import discard_stale
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from .sessions import SessionKeeper
     from .stream import ByteStream
+    from .tls_bios import BIOs
 
 RECEIVE_SIZE = 65536
 #: Plaintext in one record (RFC 8446 §5.1).
@@ -60,6 +67,7 @@ class TLSStream:
         "_quiet_records",
         "_tls",
         "_transport",
+        "_unread",
         "_unsettled",
         "_unused",
         "alpn",
@@ -74,19 +82,19 @@ class TLSStream:
         self,
         transport: ByteStream,
         tls: ssl.SSLObject,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
+        bios: BIOs,
         *,
+        unread: bytes = b"",
         verified_pins: tuple[str, ...] = (),
         keeper: SessionKeeper | None = None,
     ) -> None:
         self._transport = transport
         self._tls = tls
-        self._incoming = incoming
-        self._outgoing = outgoing
+        self._incoming, self._outgoing = bios
         self._keeper = keeper
-        # Whether a read may succeed without new bytes from the transport.
-        self._more = incoming.pending > 0
+        # Ciphertext that OpenSSL has not taken yet, and whether a read may succeed without more of it.
+        self._unread = unread
+        self._more = bool(unread)
         self._ended = False
         self._closed = False
         self._failure: ssl.SSLError | None = None
@@ -115,47 +123,55 @@ class TLSStream:
         if self._more:
             if self._failure is not None:
                 self._fail(self._failure)
-            data = self._decrypt(max_bytes)
+            raw, self._unread = self._unread, b""
+            data = self._decrypt(raw, max_bytes)
             if data is not None:
                 return data
         while not self._ended:
-            raw = self._transport.try_receive(RECEIVE_SIZE)
-            if raw is None:
+            arrived = self._transport.try_receive(RECEIVE_SIZE)
+            if arrived is None:
                 return None
-            if not raw:
+            if not arrived:
                 self._ended = True
                 break
-            self._incoming.write(raw)
-            data = self._decrypt(max_bytes)
+            data = self._decrypt(arrived, max_bytes)
             if data is not None:
                 return data
-            self._count_quiet(raw)
+            self._count_quiet(arrived)
         return b""
 
-    def _decrypt(self, max_bytes: int) -> bytes | None:
+    def _decrypt(self, raw: bytes, max_bytes: int) -> bytes | None:
         """Read what the bytes at hand give; None if that is no application data."""
+        incoming, outgoing = self._incoming, self._outgoing
+        if incoming.pending or outgoing.pending:
+            discard_stale(incoming, outgoing)
+        incoming.write(raw)
         size = min(max_bytes, RECORD_SIZE)
         try:
             data = self._tls.read(size)
+            if not data:
+                self._more = False
+                self._ended = self.ended_cleanly = True
+                return b""
+            if self._unsettled:
+                self._settle()
+            if len(data) < size and not incoming.pending:
+                self._more = False
+                return data
+            self._more = True
+            return data if len(data) == max_bytes else self._read_more(data, max_bytes)
         except ssl.SSLWantReadError:
             self._more = False
-            self._send_replies()
             return None
         except ssl.SSLError as error:
             self._fail(error)
-        if not data:
-            self._more = False
-            self._ended = self.ended_cleanly = True
-            return b""
-        if self._unsettled:
-            self._settle()
-        if len(data) < size and not self._incoming.pending:
-            self._more = False
-            return data
-        self._more = True
-        return data if len(data) == max_bytes else self._decrypt_more(data, max_bytes)
+        finally:
+            if incoming.pending:
+                self._unread = incoming.read()
+            if outgoing.pending:
+                self._send_replies()
 
-    def _decrypt_more(self, first: bytes, max_bytes: int) -> bytes:
+    def _read_more(self, first: bytes, max_bytes: int) -> bytes:
         """Go on with further records that arrived at once; what they say besides data is left to the next read."""
         pieces, room = [first], max_bytes - len(first)
         while room and (self._incoming.pending or self._tls.pending()):
@@ -163,7 +179,6 @@ class TLSStream:
                 data = self._tls.read(min(room, RECORD_SIZE))
             except ssl.SSLWantReadError:
                 self._more = False
-                self._send_replies()
                 break
             except ssl.SSLError as error:
                 self._failure = error
@@ -202,14 +217,14 @@ class TLSStream:
 
     def _send_replies(self) -> None:
         """Send what OpenSSL itself has to say, such as the answer to a key update; the next write sends the rest."""
-        if self._outgoing.pending and not self._owed:
+        self._backlog += self._outgoing.read()
+        if not self._owed:
             with contextlib.suppress(NetworkError):
                 self._flush()
 
     def _fail(self, error: ssl.SSLError) -> NoReturn:
         self._failure = error
         self._more = True
-        self._send_replies()
         if self._unused and "ALERT" in (error.reason or ""):
             # In TLS 1.3 the server judges the client's certificate after the client's handshake has ended.
             raise TLSError(
@@ -227,10 +242,15 @@ class TLSStream:
         size = len(data)
         if not size:
             return 0
+        incoming, outgoing = self._incoming, self._outgoing
+        if incoming.pending or outgoing.pending:
+            discard_stale(incoming, outgoing)
         try:
             taken = self._tls.write(data if size <= RECORD_SIZE else memoryview(data)[:RECORD_SIZE])
         except ssl.SSLError as error:
             raise WriteError(f"TLS failed: {error.reason or error}", phase="write") from error
+        finally:
+            self._backlog = outgoing.read()
         if self._flush():
             return taken
         self._owed = taken
@@ -238,24 +258,18 @@ class TLSStream:
 
     def _flush(self) -> bool:
         """Pass ciphertext on; whether all of it has left."""
-        data = self._outgoing.read()
-        if self._backlog:
-            data = self._backlog + data
+        data = self._backlog
         sent = self._transport.try_send(data)
-        if sent == len(data):
-            self._backlog = b""
-            return True
         self._backlog = data[sent:]
-        return False
+        return sent == len(data)
 
-    async def wait_readable(self) -> None:
+    def wait_readable(self) -> Coroutine[Any, Any, None]:
         if self._more or self._ended:
-            await trio.lowlevel.checkpoint()
-        else:
-            await self._transport.wait_readable()
+            return trio.lowlevel.checkpoint()  # noqa: ASYNC105 - the caller awaits it, with one frame less
+        return self._transport.wait_readable()
 
-    async def wait_writable(self) -> None:
-        await self._transport.wait_writable()
+    def wait_writable(self) -> Coroutine[Any, Any, None]:
+        return self._transport.wait_writable()
 
     def close(self) -> None:
         if self._closed:
@@ -269,8 +283,12 @@ class TLSStream:
     def _say_goodbye(self) -> None:
         with contextlib.suppress(ssl.SSLError, NetworkError):
             self._keep_session()
-            with contextlib.suppress(ssl.SSLWantReadError):
-                self._tls.unwrap()
+            discard_stale(self._incoming, self._outgoing)
+            try:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    self._tls.unwrap()
+            finally:
+                self._backlog = self._outgoing.read()
             self._flush()
 
     def fileno(self) -> int:
