@@ -13,7 +13,7 @@ from .cores import Cores
 from .processes import python, running
 
 #: Seconds that a sample may take.
-PATIENCE = 12.0
+PATIENCE = 15.0
 
 
 class Failed(RuntimeError):

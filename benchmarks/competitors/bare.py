@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import cache
 
 import trio
 
@@ -18,11 +19,16 @@ def connect(server: Server) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", server.port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if server.authority is not None:
-        context = ssl.create_default_context(cafile=server.authority)
-        context.set_alpn_protocols(["h2" if server.http2 else "http/1.1"])
-        sock = context.wrap_socket(sock, server_hostname="127.0.0.1")
+        sock = _context(server).wrap_socket(sock, server_hostname="127.0.0.1")
     sock.setblocking(False)
     return sock
+
+
+@cache
+def _context(server: Server) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=server.authority)
+    context.set_alpn_protocols(["h2" if server.http2 else "http/1.1"])
+    return context
 
 
 def fields(server: Server, ask: Ask) -> list[tuple[str, str]]:
