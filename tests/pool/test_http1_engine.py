@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -51,14 +51,34 @@ def test_auto_is_h11_where_httptools_is_not_installed(monkeypatch: pytest.Monkey
         make_engine("httptools")
 
 
+class Lenient:
+    """Takes anything."""
+
+    def __init__(self, head: Any) -> None:
+        self.head = head
+
+    def feed_data(self, data: bytes) -> None:
+        self.head.on_header(b"a", b"b")
+
+    def get_status_code(self) -> int:
+        return 200
+
+
+class Strict(Lenient):
+    """Takes nothing."""
+
+    def feed_data(self, data: bytes) -> None:
+        raise sys.modules["httptools"].HttpParserError("Invalid character in Content-Length")
+
+
 @NEEDS_HTTPTOOLS
 @pytest.mark.usefixtures("forget")
-def test_an_httptools_that_is_too_lenient_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Old:
-        pass
-
-    monkeypatch.setattr("httptools.HttpResponseParser", Old)
+@pytest.mark.parametrize(("parser", "message"), [(Lenient, r"before 0\.6\.3"), (Strict, r"before 0\.8")])
+def test_an_httptools_that_judges_otherwise_is_not_used(
+    parser: type[Lenient], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("httptools.HttpResponseParser", parser)
 
     assert make_engine("auto").name == "h11"
-    with pytest.raises(ImportError, match=r"before 0\.6\.3"):
+    with pytest.raises(ImportError, match=message):
         make_engine("httptools")

@@ -15,9 +15,6 @@ from .h1_engines import Refusal
 if TYPE_CHECKING:
     from .._types import HeaderList
 
-if not hasattr(HttpResponseParser, "set_dangerous_leniencies"):
-    raise ImportError("httptools before 0.6.3 takes names that are no names")
-
 _NAMES_KEPT: Final = 1024
 _LONGEST_NAME_KEPT: Final = 64
 
@@ -71,3 +68,24 @@ class HttptoolsEngine:
         if len(found.fields) != head.count(b"\r\n") - 2:
             raise Refusal("the response is malformed: a line is no header field")
         return parser.get_status_code(), found.reason, found.fields
+
+
+def _probe() -> None:
+    """Look whether this httptools judges as it must; the package's version says less than what it does.
+
+    Raises:
+        ImportError: it is too lenient, as before 0.6.3, or too strict, as before 0.8.
+    """
+    engine = HttptoolsEngine()
+    for field, is_good in ((b"A : b", False), (b": b", False), (b"A: b\rc", False), (b"Content-Length: 5\t", True)):
+        try:
+            engine.parse_head(b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\n")
+        except Refusal:
+            if is_good:
+                raise ImportError("httptools before 0.8 refuses a length with white space after it") from None
+        else:
+            if not is_good:
+                raise ImportError("httptools before 0.6.3 takes what is no header field")
+
+
+_probe()
