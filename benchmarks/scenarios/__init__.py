@@ -22,6 +22,7 @@ NAMES = (
     "origins",
     "spike",
     "stalled_origin",
+    "streams",
     "core_operations",
 )
 
