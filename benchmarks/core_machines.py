@@ -1,8 +1,8 @@
 """Operations of the pool's core, each on a machine that holds a number of something; and controls of the same shape.
 
 Each maker takes that number and returns a function that does the operation once and leaves as many there as it found.
-`control_same` and `control_next` do about as much to a dict and a deque: whatever they cost more among many than among
-few is what the caches cost, and no algorithm could save it.
+The controls do to a dict and a deque what an operation does to the ledger: whatever they cost more among many than
+among few is what the caches cost, and no algorithm could save it.
 """
 
 from __future__ import annotations
@@ -362,6 +362,23 @@ def control_next(count: int) -> Operation:
     return operation
 
 
+def control_hosts(count: int) -> Operation:
+    """N records with a dict and a deque each: any of them is taken out of its own and put back."""
+    records = [_Record() for _ in range(count)]
+    hosts = [({record: 0}, deque([record])) for record in records]
+    random.Random(count).shuffle(hosts)
+    turns = cycle(hosts)
+
+    def operation() -> None:
+        listed, line = next(turns)
+        record: Any = line.popleft()
+        listed[record] = now = listed.pop(record) + 1
+        record.field0, record.field10, record.field21 = now, now, record.field5
+        line.append(record)
+
+    return operation
+
+
 OPERATIONS: tuple[Callable[[int], Operation], ...] = (
     idle_newest,
     idle_oldest,
@@ -378,4 +395,4 @@ OPERATIONS: tuple[Callable[[int], Operation], ...] = (
     expiry,
     making_room,
 )
-CONTROLS: tuple[Callable[[int], Operation], ...] = (control_same, control_next)
+CONTROLS: tuple[Callable[[int], Operation], ...] = (control_same, control_next, control_hosts)

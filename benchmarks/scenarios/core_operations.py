@@ -1,8 +1,9 @@
 """Cost of the core's operations, with ten and with a hundred thousand connections, hosts or waiters.
 
 The sizes of one operation are measured in turn, round by round, on machines that are all there from the beginning; so
-each round compares them in the same moment. The two controls do to a dict and a deque of equal size what an operation
-does to the ledger: that one among many costs more than one among few there shows what the caches cost by themselves.
+each round compares them in the same moment. The controls do to a dict and a deque of equal size, or to one of each for
+every host, what an operation does to the ledger: what one among many costs more there than one among few is what the
+caches cost by themselves.
 """
 
 from __future__ import annotations
