@@ -229,6 +229,10 @@ class HTTPConnection(Protocol):
         """Look once more before the connection is handed over; None if it is quiet."""
         ...
 
+    def look_behind(self) -> CloseReason | None:
+        """Look at what came with the last answer, without asking the system; None if there is nothing to close for."""
+        ...
+
     def close(self) -> None:
         """Close at once, without waiting; may be repeated."""
         ...

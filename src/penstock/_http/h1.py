@@ -26,6 +26,7 @@ from .._errors import (
 )
 from .._events import CloseReason
 from .._net.stream import look
+from .._net.tls_stream import TLSStream
 from .exchange import PEERS_FAULT, Outcome, reason_of
 from .h1_engines import make_engine
 from .h1_parser import ResponseParser
@@ -68,6 +69,7 @@ class HTTP1Connection:
 
     __slots__ = (
         "_exchange",
+        "_tls",
         "capacity",
         "engine",
         "has_answered",
@@ -88,6 +90,7 @@ class HTTP1Connection:
         engine: HTTP1Engine | None = None,
     ) -> None:
         self.stream = stream
+        self._tls = stream if isinstance(stream, TLSStream) else None
         self.engine = engine or make_engine()
         self.max_head_size = max_head_size
         self.max_head_fields = max_head_fields
@@ -117,12 +120,19 @@ class HTTP1Connection:
         """Look once more before the connection is handed over; None if it is quiet."""
         return look(self.stream)
 
+    def look_behind(self) -> CloseReason | None:
+        """What came with the last answer and cannot be seen from outside any more; None if nothing did."""
+        tls = self._tls
+        return None if tls is None or not tls.is_ready else look(tls)
+
     async def run(self, report: Callable[[ConnectionEvent], None], watchdog: Watchdog) -> None:
         """Nothing happens between exchanges that the pool's own watch would not see."""
 
     def close(self) -> None:
         """Close at once, without waiting; may be repeated."""
         self.stream.close()
+        # It refers to its connection; without this both, and the buffers of TLS, would wait for the garbage collector.
+        self._exchange = None
 
 
 class HTTP1Exchange:

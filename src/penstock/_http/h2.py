@@ -194,6 +194,8 @@ class HTTP2Connection:
         """Why the connection cannot take another exchange; None if it can. The pool may not have been told yet."""
         return self.reason or self.session.going_away
 
+    look_behind = look
+
     def close(self) -> None:
         """Close at once, without waiting; may be repeated."""
         if self.reason is None:

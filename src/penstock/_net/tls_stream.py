@@ -119,6 +119,11 @@ class TLSStream:
         """The stream that carries the records; a watcher of streams without descriptors looks there."""
         return self._transport
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `try_receive` may have something to say that the transport knows nothing of."""
+        return self._more or self._ended
+
     def try_receive(self, max_bytes: int) -> bytes | None:
         if self._more:
             if self._failure is not None:

@@ -245,9 +245,10 @@ class Runner:
             machine.put_back(now, entry)
         else:
             reason = outcome.close
-            if reason is None and entry.endpoint.route.profile is not None:
-                # What TLS has decrypted beyond the answer is as unasked for as what the parser has left.
-                reason = entry.handle.look()
+            if reason is None:
+                # What TLS has decrypted beyond the answer is as unasked for as what the parser has left, and nobody
+                # who watches the socket would see it.
+                reason = entry.handle.look_behind()
             # Who was answered has no complaint, whatever ended the connection; who was not cannot tell.
             answered = True if exchange.response_started else None
             machine.release(
