@@ -35,17 +35,21 @@ class Timers(Generic[Subject]):
     __slots__ = ("_heap", "_live", "_serial")
 
     def __init__(self) -> None:
+        # A record lives while its time is the subject's. The same time may have been asked for before: whichever record
+        # of it surfaces first counts, and the others are dead from then on.
         self._heap: list[tuple[float, int, Subject]] = []
-        # The serial number of each subject's live record: the same time may have been asked for before.
-        self._live: dict[Subject, int] = {}
+        # How many subjects have a due time.
+        self._live = 0
         self._serial = 0
 
     def schedule(self, subject: Subject, at: float) -> bool:
         """Make the subject due at `at` or earlier. Returns whether it became due earlier than before."""
         if at >= subject.timer_at:
             return False
+        if subject.timer_at == INF:
+            self._live += 1
         subject.timer_at = at
-        self._serial = self._live[subject] = self._serial + 1
+        self._serial += 1
         heappush(self._heap, (at, self._serial, subject))
         self._compact()
         return True
@@ -54,29 +58,29 @@ class Timers(Generic[Subject]):
         """The subject is no longer due at all."""
         if subject.timer_at != INF:
             subject.timer_at = INF
-            del self._live[subject]
+            self._live -= 1
             self._compact()
 
     def due(self, now: float) -> Iterator[Subject]:
         """Take out every subject that is due, oldest first; its `timer_at` is reset before it is yielded."""
         while self._heap and self._heap[0][0] <= now:
-            _, serial, subject = heappop(self._heap)
-            if self._live.get(subject) == serial:
+            at, _, subject = heappop(self._heap)
+            if subject.timer_at == at:
                 subject.timer_at = INF
-                del self._live[subject]
+                self._live -= 1
                 yield subject
 
     @property
     def next_at(self) -> float:
         """When the earliest live record is due; infinity if there is none."""
         while self._heap:
-            at, serial, subject = self._heap[0]
-            if self._live.get(subject) == serial:
+            at, _, subject = self._heap[0]
+            if subject.timer_at == at:
                 return at
             heappop(self._heap)
         return INF
 
     def _compact(self) -> None:
-        if len(self._heap) > 2 * len(self._live) + _COMPACT_ABOVE:
-            self._heap = [record for record in self._heap if self._live.get(record[2]) == record[1]]
+        if len(self._heap) > 2 * self._live + _COMPACT_ABOVE:
+            self._heap = list({record[2]: record for record in self._heap if record[2].timer_at == record[0]}.values())
             heapify(self._heap)
