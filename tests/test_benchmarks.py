@@ -27,6 +27,10 @@ MINIATURES = {
     "posts": ["--only", "penstock, h11", "--seconds", "0.01"],
     "uploads": ["--only", "penstock, h11"],
     "events": ["--only", "penstock, h11", "--paces", "without pause"],
+    "handshakes": ["--only", "penstock", "--seconds", "0.01"],
+    "origins": ["--only", "penstock", "--requests", "100"],
+    "spike": ["--only", "penstock"],
+    "stalled_origin": ["--only", "penstock", "--seconds", "0.1"],
 }
 
 
@@ -44,6 +48,15 @@ def test_a_scenario_runs_and_its_results_become_a_page(name, tmp_path):
     assert "penstock" in (tmp_path / "benchmarks.md").read_text()
     for drawing in (tmp_path / "benchmarks").iterdir():
         ET.parse(drawing)
+
+
+def test_operations_of_the_core_are_measured_beside_their_controls():
+    module = scenarios.load()["core_operations"]
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    data = module.run(parser.parse_args(["--sizes", "10", "20", "--rounds", "1"]))
+    assert [operation["name"] for operation in data["operations"] if operation["control"]]
+    assert len(data["targets"]) == sum(not operation["control"] for operation in data["operations"])
 
 
 def test_without_nginx_a_run_says_so_and_goes_on(tmp_path, monkeypatch):
