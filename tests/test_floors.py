@@ -47,7 +47,9 @@ NOT_IN_CORE = {
 }  # fmt: skip
 
 #: Imported where they are needed, so that `import penstock` stays cheap or works without them.
-LAZY = {"h2", "hpack", "hyperframe", "certifi", "rich", "brotli", "zstandard", "httptools", "trustme", "cryptography"}
+LAZY = {
+    "h11", "httptools", "h2", "hpack", "hyperframe", "certifi", "rich", "brotli", "zstandard", "trustme", "cryptography",
+}  # fmt: skip
 
 MOST_LINES = 600
 
