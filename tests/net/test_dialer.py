@@ -127,6 +127,18 @@ async def test_the_error_of_a_single_address_is_the_attempts_own(autojump_clock:
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
+@pytest.mark.parametrize(("result", "look_ups"), [(REFUSED, 2), (NO_DESCRIPTOR, 1)])
+async def test_a_single_address_that_fails_is_looked_up_anew_unless_the_fault_is_ours(
+    result: int, look_ups: int, autojump_clock: MockClock
+) -> None:
+    network = network_of([(v4(1), 0.1, result)])
+    dialer = dialer_of(network)
+    for _ in range(2):
+        with pytest.raises(ConnectError):
+            await dialer.dial(HOST, 443)
+    assert len(network.look_ups) == look_ups
+
+
 async def test_when_all_fail_the_error_tells_of_all(autojump_clock: MockClock) -> None:
     network = network_of([(v6(1), 0.1, UNREACHABLE), (v4(1), 0.1, REFUSED)])
     with pytest.raises(ConnectError, match=r"all 2 addresses failed: .*unreachable; .*refused") as caught:
