@@ -28,6 +28,7 @@ TARGETS = (Target((PENSTOCK.name, MANY), (PENSTOCK.name, ONE), 1.3),)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     add_common(parser, COMPETITORS)
+    parser.set_defaults(rounds=3)
     parser.add_argument("--requests", type=int, default=1_000, help="in a sample")
 
 
