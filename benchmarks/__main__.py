@@ -66,7 +66,7 @@ def _parser(modules: Mapping[str, ModuleType]) -> argparse.ArgumentParser:
 def _merged(files: list[Path]) -> dict[str, Any]:
     read = [json.loads(file.read_text()) for file in files]
     found = {name: data for results in read for name, data in results["scenarios"].items()}
-    return {**read[-1], "scenarios": found}
+    return {**read[-1], "quick": any(results["quick"] for results in read), "scenarios": found}
 
 
 def _run(name: str, module: ModuleType, options: argparse.Namespace) -> dict[str, Any]:

@@ -31,6 +31,13 @@ other. *Bare* are loops written by hand, without a pool, a deadline or a check: 
 the very least.
 """
 
+#: What a page of a short run begins with.
+QUICK = """\
+:::{warning}
+These come from a run with `--quick`: few rounds, wide spreads, some situations left out.
+:::
+"""
+
 
 def write(results: Mapping[str, Any], modules: Mapping[str, ModuleType], docs: Path = DOCS) -> None:
     """Write `benchmarks.md` and the drawings that it shows, in place of those of another run."""
@@ -38,7 +45,7 @@ def write(results: Mapping[str, Any], modules: Mapping[str, ModuleType], docs: P
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.svg"):
         old.unlink()
-    parts = [INTRODUCTION, _machine(results)]
+    parts = [INTRODUCTION, *([QUICK] if results.get("quick") else []), _machine(results)]
     for name, data in results["scenarios"].items():
         if name in modules:
             parts += _scenario(name, modules[name], data, folder)
