@@ -48,7 +48,8 @@ NOT_IN_CORE = {
 
 #: Imported where they are needed, so that `import penstock` stays cheap or works without them.
 LAZY = {
-    "h11", "httptools", "h2", "hpack", "hyperframe", "certifi", "rich", "brotli", "zstandard", "trustme", "cryptography",
+    "h11", "httptools", "h2", "hpack", "hyperframe", "certifi", "rich", "brotli", "zstandard", "trustme",
+    "cryptography",
 }  # fmt: skip
 
 MOST_LINES = 600

@@ -230,3 +230,22 @@ def test_a_refusal_leaves_nothing_behind() -> None:
             with pytest.raises(Refusal):
                 engine.parse_head(b"HTTP/1.1 200 OK\r\nServer: x\r\nA : b\r\n\r\n")
             assert engine.parse_head(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n") == (200, b"OK", [(b"a", b"b")])
+
+
+def test_an_interrupt_while_llhttp_calls_back_is_no_fault_of_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    engine = make_engine("httptools")
+    monkeypatch.setattr("penstock._http.h1_httptools._Head.on_header", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        engine.parse_head(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n")
+
+
+def test_a_refusal_is_one_while_another_error_is_handled() -> None:
+    for engine in WARM:
+        try:
+            raise OSError("a write failed, and the answer is read nevertheless")
+        except OSError:
+            with pytest.raises(Refusal):
+                engine.parse_head(b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n")

@@ -112,7 +112,7 @@ def _read(connection: h11.Connection, head: bytes) -> InformationalResponse | Re
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
         raise Refusal(f"the response is malformed: {_strip(error)}") from error
-    assert isinstance(event, InformationalResponse | Response)
+    assert isinstance(event, (InformationalResponse, Response))
     return event
 
 

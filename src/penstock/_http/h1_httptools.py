@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from .h1_engines import Refusal
 
@@ -60,10 +60,10 @@ class HttptoolsEngine:
         parser = HttpResponseParser(found)
         try:
             parser.feed_data(head)
+        except HttpParserCallbackError as error:
+            # What is called back cannot fail by itself: the user pressed Ctrl+C meanwhile.
+            raise KeyboardInterrupt from error
         except (HttpParserError, HttpParserUpgrade) as error:
-            if error.__context__ is not None:
-                # Not llhttp's: an interrupt, say, that came while it called back.
-                raise error.__context__ from None
             raise Refusal(f"the response is malformed: {str(error)[:80]}") from error
         if len(found.fields) != head.count(b"\r\n") - 2:
             raise Refusal("the response is malformed: a line is no header field")
