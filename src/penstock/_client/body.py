@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
@@ -17,7 +17,7 @@ from .._errors import ProtocolReason, RemoteProtocolError, RequestError, StreamC
 from .._http.coding import make_decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from .._http.coding import Decoder
     from .._http.exchange import ResponseHead
@@ -125,13 +125,15 @@ class ResponseBody:
         self.release()
         return bytes(start[:limit])
 
-    async def next_raw(self) -> bytes:
-        """The next piece as it came, b"" at the end."""
-        return await self._under_timer(self._receive)
+    # A stream that waits keeps every coroutine on the way down: these two add none.
 
-    async def next_decoded(self) -> bytes:
+    def next_raw(self) -> Coroutine[Any, Any, bytes]:
+        """The next piece as it came, b"" at the end."""
+        return self._under_timer(self._receive)
+
+    def next_decoded(self) -> Coroutine[Any, Any, bytes]:
         """The next piece decoded, b"" at the end."""
-        return await self._under_timer(self._next_decoded)
+        return self._under_timer(self._next_decoded)
 
     async def _under_timer(self, read: Callable[[PhaseTimer], Awaitable[bytes]]) -> bytes:
         try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .._errors import ProtocolReason, RemoteProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from .._http.sse import ServerSentEvent
     from .call import Call
@@ -56,8 +56,8 @@ class EventStream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> ServerSentEvent:
-        return await self._events.__anext__()
+    def __anext__(self) -> Coroutine[Any, Any, ServerSentEvent]:
+        return self._events.__anext__()
 
     async def aclose(self) -> None:
         """Give up what is left; as `Response.aclose`."""
