@@ -176,6 +176,7 @@ CASES = [
             ("a length in trailers", b"Content-Length: 5\r\n\r\n"),
             ("a coding in trailers", b"Transfer-Encoding: chunked\r\n\r\n"),
             ("a bare LF in trailers", b"A: b\n\n"),
+            ("CR and LF apart in trailers", b"A: b\r \nC: d\r\n\r\n"),
             ("a control character in trailers", b"A: \x01\r\n\r\n"),
             ("a fold first in trailers", b" A: b\r\n\r\n"),
             ("no field in trailers", b"A\r\n\r\n"),
@@ -305,6 +306,15 @@ CASES = [
     *(refused(f"H1-41 {bytes([bad])!r} in a value", sized(b"A: x%cy" % bad)) for bad in (1, 8, 11, 12, 27, 31, 127)),
     refused("H1-42 bare line feeds", sized().replace(b"\r\n", b"\n")),
     refused("H1-42 one bare line feed", sized(b"A: b\nC: d")),
+    *(
+        refused(f"H1-42 CR and LF apart in a {where}", wire.replace(b"@", b"\r \n"))
+        for where, wire in (
+            ("value", sized(b"A: b@")),
+            ("field", sized(b"A: b@C: d")),
+            ("reason", sized(status=b"HTTP/1.1 200 OK@\r\n")),
+            ("status line", b"HTTP/1.1 101 OK@A: b\r\n\r\n"),
+        )
+    ),
     fine("H1-43 a folded value", sized(b"A: x\r\n  y")),
     refused("H1-43 a folded length", head(b"Content-Length: 5\r\n 6") + b"hello"),
     refused("H1-43 a folded coding", head(b"Transfer-Encoding: chunked\r\n , gzip") + HELLO),

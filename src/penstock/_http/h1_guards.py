@@ -41,7 +41,8 @@ def count_lines(lines: bytes) -> int:
     """How many lines there are, the empty one at the end included; 0 if a control character stands among them."""
     breaks = lines.translate(None, _PRINTABLE)
     count = len(breaks) // 2
-    return count if breaks == b"\r\n" * count else 0
+    # The second look is for a CR and an LF with something between them.
+    return count if breaks == b"\r\n" * count and lines.count(b"\r\n") == count else 0
 
 
 def read_lines(engine: HTTP1Engine, head: bytes) -> tuple[int, bytes, HeaderList]:
