@@ -81,8 +81,10 @@ class H11Engine:
             self._judge = _ask()
             raise
         items = event.headers.raw_items()
-        if len(items) != len(unknown):
-            raise Refusal("the response has more than one content-length")
+        if len(items) != len(unknown) or self._judge.trailing_data[0]:
+            # Equal lengths taken for one, a fold, or what the guards should have refused; none of it stays behind.
+            self._judge = _ask()
+            raise Refusal("the response is malformed: a line is no header field, or a length stands there twice")
         for at, (raw_name, value) in zip(unknown, items, strict=True):
             name = bytes(raw_name).lower()
             line = lines[at]
