@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import socket
 import ssl
+from collections.abc import Iterator
 
 import pytest
 import trio
 
 import penstock
 from penstock._http.h1 import HTTP1Connection, HTTP1Exchange
+from penstock._http.h1_parser import ResponseParser
 from penstock._net.stream import SocketStream
 from penstock._net.tls_stream import TLSStream
 from penstock.testing import Handler, ScriptedPeer, chunk, head
@@ -20,7 +22,17 @@ from tests.support.server import ScriptServer
 STREAMS = 250
 EVENT = b'data: {"delta": "token"}\n\n'
 
-OF_A_CONNECTION = (HTTP1Connection, HTTP1Exchange, TLSStream, SocketStream, ssl.SSLObject, socket.socket)
+OF_A_CONNECTION = (
+    HTTP1Connection, HTTP1Exchange, ResponseParser, TLSStream, SocketStream, ssl.SSLObject, socket.socket,
+)  # fmt: skip
+
+
+@pytest.fixture
+def no_garbage_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -81,7 +93,10 @@ def count_objects() -> dict[str, int]:
     return counts
 
 
-async def test_all_of_them_end_and_their_connections_are_kept(tls: ssl.SSLContext | None) -> None:
+@pytest.mark.usefixtures("no_garbage_collector")
+async def test_all_of_them_end_and_their_connections_are_kept_without_their_buffers(
+    tls: ssl.SSLContext | None,
+) -> None:
     go_on = trio.Event()
     async with ScriptServer(serve_events(go_on), tls=tls) as server, open_pool() as pool:
         async with penstock.Client(pool=pool) as client, trio.open_nursery() as nursery:
@@ -93,26 +108,25 @@ async def test_all_of_them_end_and_their_connections_are_kept(tls: ssl.SSLContex
             go_on.set()
         assert followers.counts == [2] * STREAMS
         assert pool.statistics().idle == STREAMS
+        kept = count_objects()
+        assert kept["HTTP1Connection"] == STREAMS
+        assert kept["HTTP1Exchange"] == kept["ResponseParser"] == 0
 
 
+@pytest.mark.usefixtures("no_garbage_collector")
 async def test_nothing_is_left_when_all_are_cancelled_not_even_to_the_garbage_collector(
     tls: ssl.SSLContext | None,
 ) -> None:
     async with ScriptServer(serve_events(trio.Event()), tls=tls) as server, open_pool() as pool:
         async with penstock.Client(pool=pool) as client:
-            gc.collect()
-            gc.disable()
-            try:
-                async with trio.open_nursery() as nursery:
-                    followers = Followers(client, server.url)
-                    for _ in range(STREAMS):
-                        nursery.start_soon(followers.follow)
-                    await followers.wait_open()
-                    during = count_objects()
-                    nursery.cancel_scope.cancel()
-                after = count_objects()
-            finally:
-                gc.enable()
+            async with trio.open_nursery() as nursery:
+                followers = Followers(client, server.url)
+                for _ in range(STREAMS):
+                    nursery.start_soon(followers.follow)
+                await followers.wait_open()
+                during = count_objects()
+                nursery.cancel_scope.cancel()
+            after = count_objects()
         assert pool.statistics().total == 0
         assert during["HTTP1Connection"] == during["HTTP1Exchange"] == during["SocketStream"] == STREAMS
         # The pool's heap of timers forgets the last few later.

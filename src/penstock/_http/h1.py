@@ -68,7 +68,8 @@ class HTTP1Connection:
     """
 
     __slots__ = (
-        "_exchange",
+        "_has_served",
+        "_is_free",
         "_tls",
         "capacity",
         "engine",
@@ -101,7 +102,9 @@ class HTTP1Connection:
         self.has_answered = False
         # Reads since the last wait; in one place, so that short exchanges count together.
         self.turns = 0
-        self._exchange: HTTP1Exchange | None = None
+        # The exchange itself is not kept: an idle connection has no use for its buffers.
+        self._is_free = True
+        self._has_served = False
 
     def open_exchange(self) -> HTTP1Exchange:
         """Begin an exchange.
@@ -109,12 +112,15 @@ class HTTP1Connection:
         Raises:
             LocalProtocolError: another one runs, or the last one left the connection unusable.
         """
-        last = self._exchange
-        if last is not None and (last.outcome is None or last.outcome.close is not None):
+        if not self._is_free:
             raise LocalProtocolError("the connection cannot take another exchange")
-        self.has_answered = last is not None
-        self._exchange = exchange = HTTP1Exchange(self)
-        return exchange
+        self._is_free = False
+        self.has_answered = self._has_served
+        return HTTP1Exchange(self)
+
+    def exchange_served(self) -> None:
+        """The exchange ended well: there is room for another."""
+        self._is_free = self._has_served = True
 
     def look(self) -> CloseReason | None:
         """Look once more before the connection is handed over; None if it is quiet."""
@@ -131,8 +137,6 @@ class HTTP1Connection:
     def close(self) -> None:
         """Close at once, without waiting; may be repeated."""
         self.stream.close()
-        # It refers to its connection; without this both, and the buffers of TLS, would wait for the garbage collector.
-        self._exchange = None
 
 
 class HTTP1Exchange:
@@ -439,6 +443,8 @@ class HTTP1Exchange:
             close = CloseReason.IO_ERROR if self._broken is not None else CloseReason.EARLY_BODY_CLOSE
         self.trailers = parser.trailers
         self.outcome = Outcome(close, failed=False, idle_hint=parser.idle_hint)
+        if close is None:
+            self._connection.exchange_served()
 
     def _fail(self, error: BaseException) -> None:
         """An exception leaves: give it what is known, and the connection its reason to close."""

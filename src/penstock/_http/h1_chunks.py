@@ -109,6 +109,9 @@ class ChunkDecoder:
             at += len(piece)
             left -= len(piece)
             pieces.append(piece)
+        if at == len(buffer):
+            # A stream that waits keeps nothing of what it has passed on.
+            self._buffer, at = b"", 0
         self._at = at
         self._left = left
 

@@ -213,7 +213,7 @@ class ResponseParser:
 
     def feed(self, data: bytes) -> None:
         """Take bytes of the body; never called once it has ended."""
-        self._last = data
+        self._last = data[: PEER_SAID_LIMIT + 1]
         if self._chunks is not None:
             self._chunks.feed(data)
         else:
@@ -298,7 +298,7 @@ class ResponseParser:
         raise RemoteProtocolError(f"the body of the response was cut short: {what}", reason=ProtocolReason.TRUNCATED)
 
     def _error(self, refusal: Refusal) -> RemoteProtocolError:
-        said = bytes(self._wire[: PEER_SAID_LIMIT + 1]) or self._last[: PEER_SAID_LIMIT + 1]
+        said = bytes(self._wire[: PEER_SAID_LIMIT + 1]) or self._last
         return RemoteProtocolError(str(refusal), reason=refusal.reason, peer_said=said)
 
 
