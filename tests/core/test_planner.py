@@ -254,7 +254,7 @@ def test_who_starves_is_found_among_records_of_those_who_gave_up() -> None:
     number = story.active("busy")
     for _ in range(200):
         story.ask("starving")
-        story.cancel(story.machine._waiter_number)
+        story.cancel(story.machine.arrivals)
     assert len(story.machine._starving) < 80
     story.ask("starving")
     story.ask("busy")

@@ -43,6 +43,13 @@ class Duties(Planning):
 
     # ---- waiters -----------------------------------------------------------------------------------------------------
 
+    def _arrive(self, now: float, waiter: Waiter) -> None:
+        """Somebody comes for a connection who has to wait for it."""
+        endpoint = waiter.endpoint
+        endpoint.counters.acquires += 1
+        endpoint.last_used = max(endpoint.last_used, now)
+        self.arrivals = waiter.number = self.arrivals + 1
+
     def _enqueue(self, now: float, waiter: Waiter, *, again: bool) -> None:
         endpoint = waiter.endpoint
         if self.phase in (Phase.DRAINING, Phase.CLOSED):
@@ -103,12 +110,6 @@ class Duties(Planning):
         while queue.fresh and self.phase is Phase.RUNNING and self._has_room(entry):
             self._deliver(now, queue.pop_fresh(), entry)
 
-    def _take(self, now: float, endpoint: Endpoint) -> ConnectionEntry | None:
-        entry = self._choose(now, endpoint)
-        if entry is not None:
-            self._occupy(entry)
-        return entry
-
     def _choose(self, now: float, endpoint: Endpoint) -> ConnectionEntry | None:
         """A connection with room that is fit; those found unfit on the way are retired."""
         while (entry := endpoint.ready.choose()) is not None:
@@ -134,27 +135,34 @@ class Duties(Planning):
         limit = self.config.max_requests_per_connection
         return entry.in_use + entry.resetting < entry.capacity and (limit is None or entry.exchanges < limit)
 
-    def _hand_over(self, now: float, waiter: Waiter, entry: ConnectionEntry) -> None:
-        """The waiter owns one exchange of the connection, which is occupied already."""
-        waiter.state = WaiterState.DELIVERED
-        waiter.entry = entry
+    def _count_delivery(self, now: float, entry: ConnectionEntry, waited: float | None) -> None:
+        """Somebody got one exchange of the connection, which is occupied already.
+
+        Args:
+            now: the time.
+            entry: the connection.
+            waited: for how many seconds, None if it had not to wait.
+        """
         counters = entry.endpoint.counters
         counters.delivered += 1
         if entry.exchanges > 1:
             counters.reused += 1
-        waited = 0.0
-        if waiter.queued_at < INF:
-            waited = now - waiter.queued_at
+        if waited is not None:
             counters.waited += 1
             counters.waited_seconds += waited
         if self.observed:
-            self._emit(events.ConnectionTaken(now, entry.endpoint.origin, entry.id, waited))
+            self._emit(events.ConnectionTaken(now, entry.endpoint.origin, entry.id, waited or 0.0))
+
+    def _serve_one(self, now: float, waiter: Waiter, entry: ConnectionEntry) -> None:
+        """The waiter has one exchange of the connection from now on."""
+        self._occupy(entry)
+        self._count_delivery(now, entry, None if waiter.queued_at == INF else now - waiter.queued_at)
+        waiter.served_with(entry)
 
     def _deliver(self, now: float, waiter: Waiter, entry: ConnectionEntry) -> None:
         """Give the connection to a waiter that was just taken out of the queue."""
         self._released_from_queue(waiter)
-        self._occupy(entry)
-        self._hand_over(now, waiter, entry)
+        self._serve_one(now, waiter, entry)
         self.actions.append(Deliver(waiter, entry))
 
     def _note_use(self, now: float, entry: ConnectionEntry, idle_hint: float | None) -> None:

@@ -87,6 +87,26 @@ class PoolMachine(Duties):
 
     # ---- acquire and release -----------------------------------------------------------------------------------------
 
+    def take(self, now: float, endpoint: Endpoint) -> ConnectionEntry | None:
+        """What `acquire` tries first, for owners who make a waiter only for somebody who has to wait.
+
+        Returns:
+            A connection, counted as taken; or None, and then nothing has been counted: call `acquire`.
+        """
+        if self.phase is not Phase.RUNNING or endpoint.upstream.queue.size:
+            return None
+        entry = self._choose(now, endpoint)
+        if entry is None:
+            return None
+        self.arrivals += 1
+        endpoint.counters.acquires += 1
+        endpoint.last_used = now
+        self._occupy(entry)
+        self._count_delivery(now, entry, None)
+        if endpoint.min_idle or endpoint.target:
+            self._keep_floor(now, endpoint)
+        return entry
+
     def acquire(self, now: float, waiter: Waiter) -> ConnectionEntry | None:
         """Somebody wants a connection, or another one after the server refused to serve it on the first.
 
@@ -96,19 +116,14 @@ class PoolMachine(Duties):
         Returns:
             A connection, counted as taken; or None, and then `waiter.state` tells whether it is queued or refused.
         """
-        endpoint = waiter.endpoint
-        endpoint.counters.acquires += 1
-        self._waiter_number = waiter.number = self._waiter_number + 1
-        endpoint.last_used = max(endpoint.last_used, now)
-        if self.phase is Phase.RUNNING and not endpoint.upstream.queue.size:
-            entry = self._take(now, endpoint)
-            if entry is not None:
-                self._hand_over(now, waiter, entry)
-                if endpoint.min_idle or endpoint.target:
-                    self._keep_floor(now, endpoint)
-                return entry
-        self._enqueue(now, waiter, again=waiter.stands_for > 0)
-        return None
+        entry = self.take(now, waiter.endpoint)
+        if entry is None:
+            self._arrive(now, waiter)
+            self._enqueue(now, waiter, again=waiter.stands_for > 0)
+        else:
+            waiter.number = self.arrivals
+            waiter.served_with(entry)
+        return entry
 
     def acquire_fresh(self, now: float, waiter: Waiter) -> None:
         """Somebody was given a connection that turned out dead, and wants one that was just dialled.
@@ -116,11 +131,8 @@ class PoolMachine(Duties):
         The endpoint's idle connections are as old as the dead one and share its fate more often than not: they are
         closed. `waiter.state` tells whether the waiter is queued or refused.
         """
-        endpoint = waiter.endpoint
-        endpoint.counters.acquires += 1
-        self._waiter_number = waiter.number = self._waiter_number + 1
-        endpoint.last_used = max(endpoint.last_used, now)
-        self._close_idle(now, endpoint, CloseReason.SUSPECT)
+        self._arrive(now, waiter)
+        self._close_idle(now, waiter.endpoint, CloseReason.SUSPECT)
         self._enqueue(now, waiter, again=True)
 
     def cancel(self, now: float, waiter: Waiter) -> None:
@@ -151,9 +163,9 @@ class PoolMachine(Duties):
             # A server that accepts and hangs up would be dialled without end.
             self._exchange_failed(now, endpoint)
         if self.phase is Phase.RUNNING and not waiter.fresh:
-            other = self._take(now, endpoint)
+            other = self._choose(now, endpoint)
             if other is not None:
-                self._hand_over(now, waiter, other)
+                self._serve_one(now, waiter, other)
                 self._plan(now, endpoint)
                 return other
         self._enqueue(now, waiter, again=True)

@@ -58,6 +58,7 @@ class Planning:
         total: slots in use, over all endpoints.
         closing: how many of them are being closed.
         waiting: waiters in all queues.
+        arrivals: how many have come for a connection; the number of the latest.
         idle: every connection without an exchange, the one idle for longest first.
         forgotten: what was counted for endpoints that are no longer kept.
     """
@@ -72,13 +73,13 @@ class Planning:
         self.total = 0
         self.closing = 0
         self.waiting = 0
+        self.arrivals = 0
         self.idle: OrderedDict[ConnectionEntry, None] = OrderedDict()
         self.forgotten = Counters()
         self._chance = chance
         self._timers: Timers[ConnectionEntry | Waiter | Endpoint] = Timers()
         self._wake_at = INF
         self._connection_number = 0
-        self._waiter_number = 0
         # Upstreams that the total limit alone holds up, and those of them that have no slot at all.
         self._stalled = StalledLine()
         self._starving = StalledLine()

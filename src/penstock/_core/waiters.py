@@ -107,6 +107,11 @@ class Waiter:
         """Where it stands among those of its class and tenant: by the arrival of the first that asked for this."""
         return self.stands_for or self.number
 
+    def served_with(self, entry: ConnectionEntry) -> None:
+        """It owns one exchange of the connection."""
+        self.state = WaiterState.DELIVERED
+        self.entry = entry
+
 
 class WaitQueue:
     """The waiters of one upstream.

@@ -5,8 +5,9 @@ limit. So a request carries none: a `PhaseTimer` notes when the wait it is in mu
 `Watchdog`, interrupts what is late. An interrupt closes the connection under the exchange, as a timeout has to
 anyway; the error which that brings about leaves the timer's `with` block as the timeout of its phase.
 
-A timer's record in the watchdog is left where it is when the time moves later, so arming costs next to nothing. The
-caller's own code (a body generator, say) must never run under a phase's limit: `disarm` leaves only the total one.
+What stands in the watchdog is not the timer but a `Guard`, which one request after the other borrows: its record is
+left where it is when the time moves later, so a request that meets no limit costs the watchdog nothing. The caller's
+own code (a body generator, say) must never run under a phase's limit: `disarm` leaves only the total one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .._core.timers import INF, Timed, Timers
 from .._errors import ConnectTimeout, NetworkError, PoolTimeout, ReadTimeout, TimeoutException, WriteTimeout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from .._config import Timeouts
@@ -40,11 +42,16 @@ class Watched(Timed, Protocol):
 
 
 class Watchdog:
-    """Interrupts what is late, exactly when it is late; O(log n) a timer and nothing while they only move later."""
+    """Interrupts what is late, exactly when it is late; O(log n) a timer and nothing while they only move later.
 
-    __slots__ = ("_scope", "_timers", "_wake_at")
+    Attributes:
+        idle_guards: guards that no timer has now; as many as there were requests at once.
+    """
+
+    __slots__ = ("_scope", "_timers", "_wake_at", "idle_guards")
 
     def __init__(self) -> None:
+        self.idle_guards: list[Guard] = []
         self._timers: Timers[Watched] = Timers()
         self._wake_at = INF
         self._scope: trio.CancelScope | None = None
@@ -71,40 +78,55 @@ class Watchdog:
             self._wake_at = self._timers.next_at
 
 
+class Guard:
+    """A place in the watchdog, for the timer of one request after the other.
+
+    Attributes:
+        timer: whose it is now.
+        timer_at: when the watchdog looks next.
+        watchdog: where its place is.
+    """
+
+    __slots__ = ("timer", "timer_at", "watchdog")
+
+    def __init__(self, watchdog: Watchdog) -> None:
+        self.watchdog = watchdog
+        self.timer: PhaseTimer | None = None
+        self.timer_at = INF
+
+    def check(self, now: float) -> None:
+        """Pass on that the time has come; it may be that of a request that has ended."""
+        if self.timer is not None:
+            self.timer.check(now)
+
+
 class PhaseTimer:
     """When the present wait of a request must end.
 
     A synchronous context manager around a stretch of waiting, to be entered as often as needed under the same total
     limit. A `NetworkError` that an interrupt brought about leaves it as the timeout of the phase that was late.
 
+    Args:
+        limits: the limits, complete.
+        clock: tells the time; trio's own if None. Whoever makes many timers asks trio for it once.
+
     Attributes:
         started_at: when it was made; the total limit counts from here.
         timed_out: whether a limit has passed.
-        timer_at: when the watchdog looks next.
     """
 
-    __slots__ = (
-        "_due",
-        "_late",
-        "_target",
-        "_watchdog",
-        "limits",
-        "phase",
-        "started_at",
-        "timer_at",
-        "total_at",
-    )
+    __slots__ = ("_due", "_guard", "_late", "_target", "clock", "limits", "phase", "started_at", "total_at")
 
-    def __init__(self, limits: Timeouts) -> None:
+    def __init__(self, limits: Timeouts, clock: Callable[[], float] | None = None) -> None:
         self.limits = limits
-        self.started_at = trio.current_time()
-        self.total_at = INF if limits.total is None else self.started_at + limits.total
+        self.clock = clock = clock or trio.lowlevel.current_clock().current_time
+        self.started_at = clock()
+        total = limits.total
+        self._due = self.total_at = INF if total is None else self.started_at + total
         self.phase: Phase = "pool"
-        self.timer_at = INF
-        self._due = self.total_at
         self._late: TimeoutException | None = None
         self._target: Interruptible | None = None
-        self._watchdog: Watchdog | None = None
+        self._guard: Guard | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -113,8 +135,10 @@ class PhaseTimer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._target = None
-        if self.timer_at != INF and self._watchdog is not None:
-            self._watchdog.forget(self)
+        guard = self._guard
+        if guard is not None:
+            self._guard = guard.timer = None
+            guard.watchdog.idle_guards.append(guard)
         if self._late is not None and isinstance(error, NetworkError):
             self._late.annotate(origin=error.origin, attempt=error.attempt, request_sent=error.request_sent)
             raise self._late from None
@@ -127,13 +151,17 @@ class PhaseTimer:
     def guard(self, target: Interruptible, watchdog: Watchdog) -> None:
         """From now on, until `rest`, this is what is interrupted when a limit passes; only the total one is armed."""
         self._target = target
-        self._watchdog = watchdog
+        guard = self._guard
+        if guard is None:
+            guards = watchdog.idle_guards
+            self._guard = guard = guards.pop() if guards else Guard(watchdog)
+            guard.timer = self
         if self.phase == "pool":
             # There is a connection; the next thing is the request.
             self.phase = "write"
-        self._due = self.total_at
-        if self.total_at != INF:
-            watchdog.schedule(self, self.total_at)
+        self._due = due = self.total_at
+        if due < guard.timer_at:
+            watchdog.schedule(guard, due)
 
     def rest(self) -> None:
         """Nobody waits: there is nothing to interrupt."""
@@ -141,11 +169,11 @@ class PhaseTimer:
 
     def check(self, now: float) -> None:
         """Interrupt if the time has come; called by the watchdog."""
-        if self._target is None:
+        guard = self._guard
+        if self._target is None or guard is None:
             return
         if now < self._due:
-            assert self._watchdog is not None
-            self._watchdog.schedule(self, self._due)
+            guard.watchdog.schedule(guard, self._due)
             return
         self._late = self._explain()
         self._target.interrupt()
@@ -172,11 +200,12 @@ class PhaseTimer:
     def _arm(self, phase: Phase, seconds: float | None) -> None:
         self.phase = phase
         due = self.total_at
-        if seconds is not None:
-            due = min(due, trio.current_time() + seconds)
+        if seconds is not None and (limit := self.clock() + seconds) < due:
+            due = limit
         self._due = due
-        if due < self.timer_at and self._watchdog is not None:
-            self._watchdog.schedule(self, due)
+        guard = self._guard
+        if guard is not None and due < guard.timer_at:
+            guard.watchdog.schedule(guard, due)
 
     def _explain(self) -> TimeoutException:
         if self._due >= self.total_at:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from .._config import Timeouts
     from .._core.connection import ConnectionEntry
-    from .._core.waiters import Waiter
     from .._http.body import Content
     from .._http.exchange import Exchange, HTTPConnection, ResponseHead
     from .._http.request import WireRequest
@@ -45,6 +44,7 @@ class Lease:
     Attributes:
         origin: what the connection leads to.
         connection_id: the connection's number in the pool, as statistics and events show it.
+        place: the caller's place in the queue, for a request that has to be sent again.
         head: the head of the response, once there is one.
         label: what a leak warning calls it, for example "GET https://api.example.com/v1".
     """
@@ -59,11 +59,10 @@ class Lease:
         "head",
         "label",
         "origin",
+        "place",
     )
 
-    def __init__(self, runner: Runner, waiter: Waiter, timer: PhaseTimer) -> None:
-        entry = waiter.entry
-        assert entry is not None
+    def __init__(self, runner: Runner, entry: ConnectionEntry, timer: PhaseTimer, place: int) -> None:
         self._runner = runner
         self._entry: ConnectionEntry | None = entry
         self._connection: HTTPConnection = entry.handle
@@ -71,6 +70,7 @@ class Lease:
         self._timer = timer
         self.origin: Origin = entry.endpoint.origin
         self.connection_id = entry.id
+        self.place = place
         self.head: ResponseHead | None = None
         self.label = ""
 

@@ -253,9 +253,8 @@ class Pool:
         fresh = False
         place = 0
         while True:
-            waiter = await runner.take(origin, timer, priority=priority, tenant=tenant, fresh=fresh, stands_for=place)
-            place = waiter.place
-            lease = Lease(runner, waiter, timer)
+            lease = await runner.take(origin, timer, priority=priority, tenant=tenant, fresh=fresh, stands_for=place)
+            place = lease.place
             try:
                 head = await lease.send(request, timer)
                 if head.status != _MISDIRECTED or attempt > 1 or not request.body.is_replayable:
@@ -375,9 +374,9 @@ class Acquire:
     async def __aenter__(self) -> Lease:
         if self._lease is not None:
             raise RuntimeError("an acquire is entered once; call pool.acquire again")
-        timer = PhaseTimer(self._limits)
-        waiter = await self._runner.take(self._origin, timer, priority=self._priority, tenant=self._tenant)
-        self._lease = Lease(self._runner, waiter, timer)
+        self._runner.check_caller()
+        timer = PhaseTimer(self._limits, self._runner.clock)
+        self._lease = await self._runner.take(self._origin, timer, priority=self._priority, tenant=self._tenant)
         return self._lease
 
     async def __aexit__(

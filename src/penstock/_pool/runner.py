@@ -11,7 +11,6 @@ Rules of the file:
 
 from __future__ import annotations
 
-import os
 import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,9 @@ from .._events import CloseReason
 from .._http.exchange import CapacityChanged, GoingAway, LimitCrossed, ResetsSeen
 from .._net.network import is_resource_exhaustion
 from .._net.timer import Watchdog
+from .forks import forks
 from .instruments import Instruments
+from .lease import Lease
 from .refusals import refusal
 from .watching import Watch
 
@@ -72,9 +73,10 @@ class Runner:
         self._wake_at = _INF
         self._sleeper: trio.CancelScope | None = None
         self._tasks: trio.Nursery | None = None
+        self.clock = trio.lowlevel.current_clock().current_time
         self._token = trio.lowlevel.current_trio_token()
         self._root = trio.lowlevel.current_root_task()
-        self._pid = os.getpid()
+        self._forks = forks.count
         # Set, and replaced, whenever a connection opened, failed to open or closed.
         self._changed = trio.Event()
         self._perform_one: dict[type, Callable[[Any], None]] = {
@@ -114,7 +116,7 @@ class Runner:
 
     def stop(self) -> None:
         """Close every connection and end every task; synchronous, may be repeated."""
-        self.machine.close(trio.current_time())
+        self.machine.close(self.clock())
         self.perform()
         self._announce_change()
         if self._tasks is not None:
@@ -126,7 +128,7 @@ class Runner:
         Raises:
             RuntimeError: it is elsewhere; the sockets belong to the process and run that opened them.
         """
-        if os.getpid() != self._pid:
+        if forks.count != self._forks:
             raise RuntimeError("this pool was opened before a fork; open one in the child process")
         if trio.lowlevel.current_root_task() is not self._root:
             raise RuntimeError("this pool was opened in another trio run; open one in each run")
@@ -144,7 +146,7 @@ class Runner:
             declared = self._upstreams.get(origin)
             route = self._connector.route(origin, declared)
             endpoint = self.machine.endpoint(
-                trio.current_time(),
+                self.clock(),
                 origin,
                 route=route,
                 max_connections=declared.max_connections if declared else None,
@@ -163,7 +165,7 @@ class Runner:
         tenant: str | None,
         fresh: bool = False,
         stands_for: int = 0,
-    ) -> Waiter:
+    ) -> Lease:
         """Wait for a connection. Cancellation leaves nothing behind; once this has returned, the caller owns it.
 
         Args:
@@ -174,49 +176,45 @@ class Runner:
             fresh: whether it must have been dialled just now.
             stands_for: the place of the waiter whose request is sent again; 0 if it is sent for the first time.
 
-        Returns:
-            A waiter whose `entry` is the connection.
-
         Raises:
             PoolTimeout, PoolFull, PoolClosed: the pool refused.
             ConnectError: the dial on this caller's behalf failed.
         """
-        self.check_caller()
         await trio.lowlevel.checkpoint_if_cancelled()
         machine = self.machine
-        limits = timer.limits
-        now = trio.current_time()
-        waiter = Waiter(
-            self.endpoint(origin),
-            deadline=timer.total_at if limits.pool is None else min(timer.total_at, now + limits.pool),
-            priority=priority,
-            tenant=tenant,
-            connect_timeout=limits.connect,
-            fresh=fresh,
-            stands_for=stands_for,
-        )
-        if fresh:
-            machine.acquire_fresh(now, waiter)
-            entry = None
+        endpoint = machine.endpoints.get(origin) or self.endpoint(origin)
+        now = self.clock()
+        waiter = None
+        entry = None if fresh else machine.take(now, endpoint)
+        if entry is None:
+            waiter = _make_waiter(endpoint, timer, now, priority=priority, tenant=tenant, place=stands_for, fresh=fresh)
+            if fresh:
+                machine.acquire_fresh(now, waiter)
+            else:
+                entry = machine.acquire(now, waiter)
+            place = waiter.place
         else:
-            entry = machine.acquire(now, waiter)
+            place = stands_for or machine.arrivals
         while True:
             if machine.actions:
                 self.perform()
             if entry is None:
+                assert waiter is not None
                 entry = await self._wait(waiter)
             self._watch.forget(entry)
             reason = entry.handle.look()
             if reason is None:
-                return waiter
-            entry = machine.refuse(trio.current_time(), waiter, entry, reason)
+                return Lease(self, entry, timer, place)
+            now = self.clock()
+            waiter = waiter or _make_waiter(endpoint, timer, now, priority=priority, tenant=tenant, place=place)
+            entry = machine.refuse(now, waiter, entry, reason)
 
     async def _wait(self, waiter: Waiter) -> ConnectionEntry:
         if waiter.state is WaiterState.QUEUED:
             waiter.handle = trio.lowlevel.current_task()
 
             def give_up(_: object) -> trio.lowlevel.Abort:
-                self.machine.cancel(trio.current_time(), waiter)
+                self.machine.cancel(self.clock(), waiter)
                 self.perform()
                 return trio.lowlevel.Abort.SUCCEEDED
 
@@ -239,7 +237,7 @@ class Runner:
     def give_back(self, entry: ConnectionEntry, exchange: Exchange | None) -> None:
         """The exchange on a taken connection ended; None if there was none."""
         machine = self.machine
-        now = trio.current_time()
+        now = self.clock()
         outcome = None if exchange is None else exchange.outcome
         if exchange is None or outcome is None:
             machine.put_back(now, entry)
@@ -266,7 +264,7 @@ class Runner:
 
     def retire(self, entry: ConnectionEntry, reason: CloseReason) -> None:
         """Let a connection take nothing new."""
-        self.machine.going_away(trio.current_time(), entry, reason)
+        self.machine.going_away(self.clock(), entry, reason)
         self.perform()
 
     def drain_later(self, entry: ConnectionEntry, exchange: Exchange) -> None:
@@ -314,7 +312,7 @@ class Runner:
 
     def _do_fail(self, action: Fail) -> None:
         waiter = action.waiter
-        waiter.failure = refusal(self.machine, waiter, action.reason, action.cause, trio.current_time())
+        waiter.failure = refusal(self.machine, waiter, action.reason, action.cause, self.clock())
         if waiter.handle is not None:
             trio.lowlevel.reschedule(waiter.handle)
 
@@ -329,13 +327,13 @@ class Runner:
         elif entry.handle is not None:
             self._watch.forget(entry)
             entry.handle.close()
-            self.machine.closed(trio.current_time(), entry)
+            self.machine.closed(self.clock(), entry)
             self._announce_change()
 
     def _do_probe(self, action: Probe) -> None:
         entry = action.entry
         self._watch.forget(entry)
-        self.machine.probed(trio.current_time(), entry, entry.handle.look())
+        self.machine.probed(self.clock(), entry, entry.handle.look())
         if entry.state is State.IDLE:
             self._watch.went_idle(entry)
 
@@ -352,7 +350,7 @@ class Runner:
         """Look at an idle connection that may have become readable; whether it is still good."""
         reason: CloseReason | None = entry.handle.look()
         if reason is not None:
-            self.machine.lost(trio.current_time(), entry, reason)
+            self.machine.lost(self.clock(), entry, reason)
         return reason is None
 
     def _announce_change(self) -> None:
@@ -362,7 +360,7 @@ class Runner:
     def _hear(self, entry: ConnectionEntry, event: ConnectionEvent) -> None:
         """A connection with a reader of its own reports something."""
         machine = self.machine
-        now = trio.current_time()
+        now = self.clock()
         if isinstance(event, CapacityChanged):
             machine.capacity_changed(now, entry, event.capacity)
         elif isinstance(event, ResetsSeen):
@@ -384,7 +382,7 @@ class Runner:
             with trio.CancelScope(deadline=self._wake_at) as self._sleeper:
                 await trio.sleep_forever()
             self._wake_at = _INF
-            self.machine.woke(trio.current_time())
+            self.machine.woke(self.clock())
             self.perform()
 
     async def _dial(self, entry: ConnectionEntry) -> None:
@@ -393,7 +391,7 @@ class Runner:
         limit = self.config.connect_timeout if entry.waiter is None else entry.waiter.connect_timeout
         with trio.CancelScope() as scope:
             if limit is not None:
-                scope.deadline = trio.current_time() + limit
+                scope.deadline = self.clock() + limit
             if entry.state is not State.DIALING:
                 scope.cancel()
             entry.handle = scope
@@ -424,7 +422,7 @@ class Runner:
         limit: float | None,
     ) -> None:
         machine = self.machine
-        now = trio.current_time()
+        now = self.clock()
         if connection is not None:
             if machine.connected(now, entry, connection, connection.capacity):
                 if connection.reads_itself:
@@ -444,3 +442,25 @@ class Runner:
             machine.dial_failed(now, entry, error, local=local, allowed=allowed)
         self.perform()
         self._announce_change()
+
+
+def _make_waiter(
+    endpoint: Endpoint,
+    timer: PhaseTimer,
+    now: float,
+    *,
+    priority: int,
+    tenant: str | None,
+    place: int,
+    fresh: bool = False,
+) -> Waiter:
+    limits = timer.limits
+    return Waiter(
+        endpoint,
+        deadline=timer.total_at if limits.pool is None else min(timer.total_at, now + limits.pool),
+        priority=priority,
+        tenant=tenant,
+        connect_timeout=limits.connect,
+        fresh=fresh,
+        stands_for=place,
+    )
