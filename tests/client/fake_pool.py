@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import trio
 
-from penstock._config import PoolConfig
+from penstock._config import PoolConfig, Timeouts
 from penstock._errors import ReadError
 from penstock._events import CloseReason
 from penstock._http.exchange import ResponseHead
@@ -87,6 +87,9 @@ class FakeLease:
         self.ended = "finished"
         return b""
 
+    def take_whole(self) -> None:
+        return None
+
     def release_soon(self) -> None:
         self.ended = self.ended or "released"
 
@@ -130,6 +133,9 @@ class FakePool:
 
     async def __aexit__(self, *error: object) -> None:
         self.exited = True
+
+    def _timer(self, limits: Timeouts) -> PhaseTimer:
+        return PhaseTimer(limits)
 
     async def _exchange(
         self, origin: Origin, request: WireRequest, *, timer: PhaseTimer, priority: int, tenant: str | None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import trio
 
 from .._errors import ProtocolReason, RemoteProtocolError, RequestError, StreamClosed, StreamConsumed, StreamError
-from .._http.coding import make_decoder
+from .._http.coding import is_coded, make_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -101,6 +101,20 @@ class ResponseBody:
         self.claim()
         return await self._under_timer(self.read_within)
 
+    def take_whole(self) -> bytes | None:
+        """All of it, without waiting, if it has come with the head and is not coded; None if it has to be read."""
+        lease = self._lease
+        if lease is None or is_coded(self._head.headers):
+            return None
+        content = lease.take_whole()
+        if content is None:
+            return None
+        if self._max_size is not None and len(content) > self._max_size:
+            raise self._explain_too_large()
+        self._lease = None
+        self._state = BodyState.CONSUMED
+        return content
+
     async def read_within(self, timer: PhaseTimer) -> bytes:
         """The same for a caller who has entered the timer, and closes the body if this raises."""
         pieces: list[bytes] = []
@@ -108,13 +122,16 @@ class ResponseBody:
         while piece := await self._next_decoded(timer):
             room -= len(piece)
             if room < 0:
-                raise RemoteProtocolError(
-                    f"the body of {self._call} is larger than max_content_size ({self._max_size} bytes); "
-                    "stream it, or raise the limit",
-                    reason=ProtocolReason.LIMIT,
-                )
+                raise self._explain_too_large()
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _explain_too_large(self) -> RemoteProtocolError:
+        return RemoteProtocolError(
+            f"the body of {self._call} is larger than max_content_size ({self._max_size} bytes); "
+            "stream it, or raise the limit",
+            reason=ProtocolReason.LIMIT,
+        )
 
     async def read_start(self, limit: int) -> bytes:
         """Read at most `limit` bytes, decoded, and give up the rest."""

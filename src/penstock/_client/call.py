@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._http.body import make_body
-from .._http.request import WireRequest, build_request
+from .._http.request import build_request
 
 if TYPE_CHECKING:
     from .._config import Timeouts
     from .._http.body import RequestBody
+    from .._http.request import WireRequest
     from .._http.trailers import Trailers
     from .._types import HeaderList
     from .._url import URL
@@ -61,17 +62,9 @@ class Call:
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         """What a pickled response tells of its request: everything but its content, which is no part of the answer."""
         state = {name: getattr(self, name) for name in self.__slots__}
-        nothing = state["body"] = make_body(None)
+        state["body"] = make_body(None)
         state["trailers"] = None
-        wire = self.wire
-        state["wire"] = WireRequest(
-            wire.method,
-            wire.target,
-            wire.headers,
-            nothing,
-            content_length=wire.content_length,
-            wants_close=wire.wants_close,
-        )
+        state["wire"] = self.wire.without_content()
         return None, state
 
     def __str__(self) -> str:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-import trio
-
 from .._config import PoolConfig
 from .._errors import PoolClosed, RequestError
-from .._net.timer import PhaseTimer
 from .._pool.pool import Pool
 from .body import ResponseBody
 from .limits import MAX_CONTENT_SIZE, UNSET, check_content_size
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .._http.headers import HeaderArgument
+    from .._net.timer import PhaseTimer
     from .call import Call
     from .fields import Fields
     from .limits import TimeoutArgument, Unset
@@ -211,55 +209,45 @@ class Client:
         return self._composer.compose(method, url, for_events=for_events, **options)
 
     async def _ask(self, caller: str, method: str, url: str, options: RequestOptions) -> Response:
-        trail = [self._compose(caller, method, url, options)]
-        try:
-            with PhaseTimer(trail[0].limits) as timer:
-                response, body = await self._open(trail, timer)
-                try:
-                    response._keep(await body.read_within(timer))
-                except BaseException as error:
-                    body.fail(error)
-                    raise
-        except RequestError as error:
-            _annotate(error, trail)
-            raise
+        call = self._compose(caller, method, url, options) if options else self._composer.recall(method, url)
+        with self._open_pool._timer(call.limits) as timer:
+            response = await self._answer(call, timer)
+            await response._read(timer)
         return response
 
     async def _open_stream(self, call: Call) -> Response:
-        trail = [call]
-        timer = PhaseTimer(call.limits)
-        try:
-            with timer:
-                response, body = await self._open(trail, timer)
-        except RequestError as error:
-            _annotate(error, trail)
-            raise
-        body.name_lease()
+        with self._open_pool._timer(call.limits) as timer:
+            response = await self._answer(call, timer)
+        response._name_lease()
         return response
 
-    async def _open(self, trail: list[Call], timer: PhaseTimer) -> tuple[Response, ResponseBody]:
-        """Have the first call of the trail answered; those that redirects ask for are appended."""
-        pool = self._pool
-        if pool is None:
-            raise self._explain_no_pool()
+    async def _answer(self, call: Call, timer: PhaseTimer) -> Response:
+        """Have a call answered, or the one that redirects lead to."""
+        pool = self._open_pool
         history: tuple[Response, ...] = ()
-        while True:
-            call = trail[-1]
-            head, lease = await pool._exchange(
-                call.url.origin, call.wire, timer=timer, priority=call.priority, tenant=call.tenant
-            )
-            body = ResponseBody(call, head, lease, timer, max_size=self._max_content_size)
-            seconds = trio.current_time() - timer.started_at
-            response = Response(call, head, body, seconds=seconds, history=history, json_loads=self._json_loads)
-            if call.max_redirects < 0 or not is_redirect(head):
-                return response, body
-            body.release()
-            history = (*history, response)
-            try:
-                trail.append(follow(call, head, followed=len(trail) - 1))
-            except RequestError as error:
-                error.annotate(request_sent="fully")
-                raise
+        try:
+            while True:
+                head, lease = await pool._exchange(
+                    call.url.origin, call.wire, timer=timer, priority=call.priority, tenant=call.tenant
+                )
+                body = ResponseBody(call, head, lease, timer, max_size=self._max_content_size)
+                seconds = timer.clock() - timer.started_at
+                response = Response(call, head, body, seconds=seconds, history=history, json_loads=self._json_loads)
+                if call.max_redirects < 0 or not is_redirect(head):
+                    return response
+                body.release()
+                history = (*history, response)
+                call = follow(call, head, followed=len(history) - 1)
+        except RequestError as error:
+            # Behind a redirect the server has executed the request that was redirected.
+            error.annotate(origin=call.url.origin, request_sent="fully" if history else None)
+            raise
+
+    @property
+    def _open_pool(self) -> Pool:
+        if self._pool is None:
+            raise self._explain_no_pool()
+        return self._pool
 
     def _explain_no_pool(self) -> Exception:
         if self._state is ClientState.CLOSED:
@@ -282,8 +270,3 @@ def _check_pool(pool: object) -> None:
 def _check_codec(name: str, codec: object) -> None:
     if codec is not None and not callable(codec):
         raise TypeError(f"{name} must be callable, not {codec!r}")
-
-
-def _annotate(error: RequestError, trail: list[Call]) -> None:
-    """Tell an error where it happened. Behind a redirect the server has executed the request that was redirected."""
-    error.annotate(origin=trail[-1].url.origin, request_sent="fully" if len(trail) > 1 else None)

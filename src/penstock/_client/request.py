@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from .._errors import InvalidURL
 from .._http.body import make_body
 from .._http.coding import accept_encoding
-from .._http.fields import refused
+from .._http.fields import check_method, check_target, refused
 from .._http.headers import HeaderArgument, to_fields
-from .._http.request import WireRequest, build_request
+from .._http.request import build_request, check_fields
 from .._http.trailers import TrailerArgument, make_trailers
 from .._pool.pool import check_place
 from .._types import Origin
@@ -38,11 +39,15 @@ _FOR_EVENTS: HeaderList = [
     (b"cache-control", b"no-store"),
 ]
 
-_STANDARD_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE"})
+_STANDARD_METHODS = {
+    name: name.encode() for name in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
+}
 
 _NO_BODY = make_body(None)
-# An origin per request would make this grow without end; real clients talk to a few.
-_MAX_TEMPLATES = 256
+# URLs and fields that differ from request to request would make these grow without end.
+_KNOWN_CALLS = 256
+_LONGEST_KNOWN = 2048
+_KNOWN_FIELDS = 256
 
 
 class RequestOptions(TypedDict, total=False):
@@ -102,7 +107,23 @@ class Composer:
         self._defaults = merge(_own_defaults(), to_fields(headers))
         # A mistake in the defaults comes out here, not at the first request.
         build_request(Origin("http", "localhost", 80), "GET", "/", self._defaults, _NO_BODY)
-        self._templates: dict[tuple[str, Origin], WireRequest] = {}
+        self._known: dict[tuple[str, str], Call] = {}
+        # The client's own, so that the credentials of its callers go when it goes.
+        self._check_fields = lru_cache(_KNOWN_FIELDS)(check_fields)
+
+    def recall(self, method: str, url: str | URL) -> Call:
+        """What `compose` makes of a request without options; as nothing in it ever differs, it is made once."""
+        try:
+            call = self._known.get((method, url))  # type: ignore[arg-type]
+        except TypeError:
+            call = None
+        if call is None:
+            call = self.compose(method, url)
+            if isinstance(url, str) and len(url) <= _LONGEST_KNOWN:
+                if len(self._known) >= _KNOWN_CALLS:
+                    self._known.clear()
+                self._known[method, url] = call
+        return call
 
     def compose(
         self,
@@ -123,8 +144,9 @@ class Composer:
         for_events: bool = False,
     ) -> Call:
         """Settle one request; `for_events` asks for an event stream where the caller's headers do not say otherwise."""
-        if method.__class__ is not str or method not in _STANDARD_METHODS:
-            _check_method(method)
+        verb = _STANDARD_METHODS.get(method) if isinstance(method, str) else None
+        if verb is None:
+            verb = _check_method(method)
         if affinity is not None:
             raise ValueError("affinity: keeping a conversation on one endpoint is not available yet; leave it None")
         if priority != 0 or tenant is not None:
@@ -139,18 +161,17 @@ class Composer:
                 raise TypeError(f"follow_redirects must be True, False or None, not {follow_redirects!r}")
             follows = follow_redirects
         fields = self._defaults
-        wire = None
         body = _NO_BODY
         if json is not None or content is not None or data is not None:
             body, content_type = self._encode_body(json, content, data)
             if content_type:
                 fields = merge([(b"content-type", content_type)], fields)
-        elif headers is None and trailers is None and not for_events:
-            wire = self._bodiless(method, where)
         if for_events:
             fields = merge(fields, _FOR_EVENTS)
         if headers is not None:
             fields = merge(fields, to_fields(headers))
+        ending = None if trailers is None else make_trailers(trailers)
+        header_set = self._check_fields(where.origin, tuple(fields))
         return Call(
             method,
             where,
@@ -160,8 +181,8 @@ class Composer:
             priority=priority,
             tenant=tenant,
             max_redirects=self._max_redirects if follows else -1,
-            trailers=make_trailers(trailers),
-            wire=wire,
+            trailers=ending,
+            wire=header_set.frame(verb, check_target(where.raw_target, verb), body, ending),
         )
 
     def _locate(self, url: str | URL) -> URL:
@@ -189,30 +210,14 @@ class Composer:
         dumps = self._dumps = self._dumps or find_dumps()
         return make_body(dumps(json)), b"application/json"
 
-    def _bodiless(self, method: str, url: URL) -> WireRequest:
-        """A request of nothing but defaults: all but the target is the same for one method and origin."""
-        template = self._templates.get((method, url.origin))
-        if template is None:
-            if len(self._templates) >= _MAX_TEMPLATES:
-                self._templates.clear()
-            template = build_request(url.origin, method, "/", self._defaults, _NO_BODY)
-            self._templates[method, url.origin] = template
-        return WireRequest(
-            template.method,
-            url.raw_target,
-            template.headers,
-            _NO_BODY,
-            content_length=template.content_length,
-            wants_close=template.wants_close,
-        )
 
-
-def _check_method(method: object) -> None:
+def _check_method(method: object) -> bytes:
     if not isinstance(method, str):
         raise TypeError(f"method must be a str, not {type(method).__name__}")
     # Methods are case-sensitive (RFC 9110 §9.1), so a server would take "get" for another method, which it has not.
-    if method not in _STANDARD_METHODS and method.upper() in _STANDARD_METHODS:
+    if method.upper() in _STANDARD_METHODS:
         raise refused(f"there is no method {method!r}; did you mean {method.upper()!r}?")
+    return check_method(method)
 
 
 def merge(under: HeaderList, over: HeaderList) -> HeaderList:

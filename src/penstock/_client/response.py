@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from .._errors import DecodingError, HTTPStatusError, quote_peer, without_secrets
+from .._errors import DecodingError, HTTPStatusError, RequestError, quote_peer, without_secrets
 from .._http.headers import Headers
 from .charset import find_charset
 from .iterators import BytesIterator, EventIterator, KeptContent, LineIterator, RawIterator
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from .._http.exchange import ResponseHead
+    from .._net.timer import PhaseTimer
     from .body import ResponseBody
     from .call import Call
     from .iterators import PieceSource
@@ -239,9 +240,21 @@ class Response:
         """Have the connection closed instead of used again, for callers who distrust it."""
         self._body.discard()
 
-    def _keep(self, content: bytes) -> None:
-        """The body was read; this is it."""
-        self._content = content
+    async def _read(self, timer: PhaseTimer) -> None:
+        """Read and keep the body, under a timer that the caller has entered."""
+        self._content = self._body.take_whole()
+        if self._content is None:
+            try:
+                self._content = await self._body.read_within(timer)
+            except BaseException as error:
+                self._body.fail(error)
+                if isinstance(error, RequestError) and self.history:
+                    error.annotate(request_sent="fully")
+                raise
+
+    def _name_lease(self) -> None:
+        """Tell the lease what it is for, in case the response is forgotten unclosed."""
+        self._body.name_lease()
 
     async def _read_start(self, limit: int) -> bytes:
         """Keep at most `limit` bytes of the body, and give up the rest."""

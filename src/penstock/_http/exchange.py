@@ -162,6 +162,14 @@ class Exchange(Protocol):
         """Like `receive`, but None where it would have to wait."""
         ...
 
+    def take_whole(self) -> bytes | None:
+        """Right after `send`: the whole body, if all of it has been read off the connection already; never raises.
+
+        Returns:
+            The body, not decoded, and then the exchange has ended; None if it has to be received piece by piece.
+        """
+        ...
+
     def abandon(self, reason: CloseReason) -> None:
         """End an exchange that runs; over HTTP/1.1 its connection must be closed. No-op on one that has ended."""
         ...

@@ -350,6 +350,16 @@ class HTTP1Exchange:
                 raise self._broken.annotate(request_sent=self.request_sent) from error  # noqa: ASYNC104 - a TransportError is no cancellation
             raise
 
+    def take_whole(self) -> bytes | None:
+        """The whole body, if it has arrived with the head; see `Exchange.take_whole`."""
+        parser = self._parser
+        if parser is None or self.outcome is not None or self._ready is not None:
+            return None
+        content = parser.take_whole()
+        if content is not None:
+            self._end(parser)
+        return content
+
     def _take_kept(self, kept: deque[bytes]) -> bytes:
         """The next piece that was read ahead; the exchange ends with the last one, if the message did."""
         piece = kept.popleft()

@@ -219,6 +219,12 @@ class ResponseParser:
         else:
             self._unread = self._unread + data if self._unread else data
 
+    def take_whole(self) -> bytes | None:
+        """The whole body, if its length is known, all of it has arrived and none of it was taken; else None."""
+        if self._framing not in ("length", "none") or self._data_taken or len(self._unread) < self._length:
+            return None
+        return None if self.ended else self.next_piece()
+
     def next_piece(self) -> bytes | None:
         """The next piece of the body; b"" once it has ended, None if more bytes are needed.
 

@@ -268,6 +268,12 @@ class HTTP2Exchange:
             raise LocalProtocolError("the exchange has no body to read")
         return None
 
+    def take_whole(self) -> bytes | None:
+        """The whole body, if the stream has ended with it; see `Exchange.take_whole`."""
+        if not self._ended or self.outcome is not None or self.upload is not None or self._error is not None:
+            return None
+        return self.try_receive()
+
     def _credit(self, size: int) -> None:
         """Let the server send as much more, but not for every piece."""
         self._owed += size

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .body import BytesBody
 from .fields import check_authority, check_method, check_name, check_target, check_value, closes, refused
 
 if TYPE_CHECKING:
@@ -21,39 +22,127 @@ _LENGTH = re.compile(rb"[0-9]{1,19}")
 _EXPECT_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
+class HeaderSet:
+    """The fields of a request that do not depend on its content: checked and serialised once, sent many times.
+
+    Made by `check_fields`. Nobody changes it.
+
+    Attributes:
+        headers: lower-case names, Host first.
+        wants_close: whether the caller asked that the connection be closed afterwards.
+    """
+
+    __slots__ = ("_framing", "_wire", "headers", "wants_close")
+
+    def __init__(self, headers: HeaderList, framing: dict[bytes, bytes], *, wants_close: bool) -> None:
+        self.headers = headers
+        self.wants_close = wants_close
+        # What the caller said about the content: Content-Length or Transfer-Encoding.
+        self._framing = framing
+        self._wire = b""
+
+    @property
+    def wire(self) -> bytes:
+        """The fields in HTTP/1.1 wire form, each behind a line end."""
+        self._wire = wire = self._wire or encode_fields(self.headers)
+        return wire
+
+    def frame(self, method: bytes, target: bytes, body: RequestBody, trailers: Trailers | None = None) -> WireRequest:
+        """Make a request of these fields; decides between Content-Length and chunked (RFC 9112 §6).
+
+        Raises:
+            LocalProtocolError: the fields, the body and the trailers do not go together.
+        """
+        chunked = b"transfer-encoding" in self._framing or trailers is not None
+        length = body.length
+        announced = self._announced(length) if self._framing else None
+        if method == b"TRACE" and (chunked or length != 0):
+            raise refused("TRACE must not have content")
+        fields: HeaderList = []
+        if trailers is not None:
+            if announced is not None:
+                raise refused("trailers and the header content-length must not be sent together")
+            if trailers.known and not any(name == b"trailer" for name, _ in self.headers):
+                fields.append((b"trailer", b", ".join(dict(trailers.known))))
+        size = None if chunked else (length if length is not None else announced)
+        if size is None:
+            fields.append((b"transfer-encoding", b"chunked"))
+        elif size or announced is not None or method in _EXPECT_CONTENT:
+            fields.append((b"content-length", b"%d" % size))
+        return WireRequest(method, target, self, fields, body, content_length=size, trailers=trailers)
+
+    def _announced(self, length: int | None) -> int | None:
+        """The caller's own Content-Length, which must agree with everything else."""
+        if b"transfer-encoding" in self._framing:
+            if self._framing[b"transfer-encoding"].lower() != b"chunked":
+                raise refused("the header transfer-encoding may only be chunked")
+            if b"content-length" in self._framing:
+                raise refused("content-length and transfer-encoding must not be sent together")
+            return None
+        value = self._framing[b"content-length"]
+        if not _LENGTH.fullmatch(value):
+            raise refused(f"the header content-length {value[:64]!r} is not a number")
+        announced = int(value)
+        if length is not None and announced != length:
+            raise refused(f"the header content-length says {announced}, but the body has {length} bytes")
+        return announced
+
+
 class WireRequest:
-    """One request, ready to be sent; made by `build_request` only.
+    """One request, ready to be sent; made by `HeaderSet.frame` only.
 
     Attributes:
         method: as the caller spelled it.
         target: the request target.
-        headers: lower-case names, Host first, Content-Length or Transfer-Encoding included, never both.
+        header_set: the fields that do not depend on the content.
+        framing: those that do: Content-Length or Transfer-Encoding, never both, and what announces trailers.
         body: where the content comes from.
         content_length: bytes of content that were announced; None means chunked.
         trailers: fields after the content, if any.
-        wants_close: whether the caller asked that the connection be closed afterwards.
     """
 
-    __slots__ = ("body", "content_length", "headers", "method", "target", "trailers", "wants_close")
+    __slots__ = ("body", "content_length", "framing", "header_set", "method", "target", "trailers")
 
     def __init__(
         self,
         method: bytes,
         target: bytes,
-        headers: HeaderList,
+        header_set: HeaderSet,
+        framing: HeaderList,
         body: RequestBody,
         *,
         content_length: int | None,
-        wants_close: bool,
-        trailers: Trailers | None = None,
+        trailers: Trailers | None,
     ) -> None:
         self.method = method
         self.target = target
-        self.headers = headers
+        self.header_set = header_set
+        self.framing = framing
         self.body = body
         self.content_length = content_length
-        self.wants_close = wants_close
         self.trailers = trailers
+
+    @property
+    def headers(self) -> HeaderList:
+        """All fields of the head, in order."""
+        return self.header_set.headers + self.framing
+
+    @property
+    def wants_close(self) -> bool:
+        """Whether the caller asked that the connection be closed afterwards."""
+        return self.header_set.wants_close
+
+    def without_content(self) -> WireRequest:
+        """The same head, with no content behind it: what can be told of a request that was sent."""
+        return WireRequest(
+            self.method,
+            self.target,
+            self.header_set,
+            self.framing,
+            BytesBody(b""),
+            content_length=self.content_length,
+            trailers=None,
+        )
 
     def final_trailers(self) -> HeaderList:
         """The fields to send after the content, asked for in the moment when all of it was sent; see `Trailers.final`.
@@ -88,6 +177,15 @@ def build_request(
     """
     verb = check_method(method)
     where = check_target(target, verb)
+    return check_fields(origin, headers).frame(verb, where, body, trailers)
+
+
+def check_fields(origin: Origin, headers: Iterable[tuple[str | bytes, str | bytes]]) -> HeaderSet:
+    """Check the fields that a caller passed for a request to an origin, and add Host.
+
+    Raises:
+        LocalProtocolError: something must not be sent.
+    """
     complete: HeaderList = [(b"host", b"")]
     once: dict[bytes, bytes] = {}
     for raw_name, raw_value in headers:
@@ -99,16 +197,12 @@ def build_request(
             raise refused(f"there are two {name.decode()} headers")
         else:
             once[name] = value
-    wants_close = False
-    host = None
-    if once:
-        host = once.get(b"host")
-        if host is not None:
-            check_authority(host)
-        wants_close = _take_connection(once, complete)
+    host = once.pop(b"host", None)
+    if host is not None:
+        check_authority(host)
+    wants_close = _take_connection(once, complete) if once else False
     complete[0] = (b"host", host if host is not None else _authority(origin))
-    length = _frame(verb, complete, body.length, once, trailers)
-    return WireRequest(verb, where, complete, body, content_length=length, wants_close=wants_close, trailers=trailers)
+    return HeaderSet(complete, once, wants_close=wants_close)
 
 
 #: Fields that may be there once, and whose value is checked for what it means.
@@ -117,58 +211,17 @@ _ONCE = frozenset({b"host", b"content-length", b"transfer-encoding", b"connectio
 
 def _take_connection(once: dict[bytes, bytes], headers: HeaderList) -> bool:
     """Check the fields about this connection; tells whether the caller asked to close it."""
-    wants_close = False
-    if b"te" in once:
-        if once[b"te"].lower() != b"trailers":
+    te = once.pop(b"te", None)
+    if te is not None:
+        if te.lower() != b"trailers":
             raise refused("the header te may only be trailers")
-        headers.append((b"te", once[b"te"]))
-    if b"connection" in once:
-        wants_close = closes(once[b"connection"])
-        headers.append((b"connection", once[b"connection"]))
+        headers.append((b"te", te))
+    connection = once.pop(b"connection", None)
+    if connection is None:
+        return False
+    wants_close = closes(connection)
+    headers.append((b"connection", connection))
     return wants_close
-
-
-def _frame(
-    method: bytes, headers: HeaderList, length: int | None, once: dict[bytes, bytes], trailers: Trailers | None
-) -> int | None:
-    """Decide between Content-Length and chunked, and add the field (RFC 9112 §6)."""
-    chunked = b"transfer-encoding" in once or trailers is not None
-    announced = _announced(once, length)
-    if method == b"TRACE" and (chunked or length != 0):
-        raise refused("TRACE must not have content")
-    if trailers is not None:
-        if announced is not None:
-            raise refused("trailers and the header content-length must not be sent together")
-        _announce(trailers, headers)
-    size = None if chunked else (length if length is not None else announced)
-    if size is None:
-        headers.append((b"transfer-encoding", b"chunked"))
-    elif size or announced is not None or method in _EXPECT_CONTENT:
-        headers.append((b"content-length", b"%d" % size))
-    return size
-
-
-def _announce(trailers: Trailers, headers: HeaderList) -> None:
-    if trailers.known and not any(name == b"trailer" for name, _ in headers):
-        headers.append((b"trailer", b", ".join(dict(trailers.known))))
-
-
-def _announced(once: dict[bytes, bytes], length: int | None) -> int | None:
-    """The caller's own Content-Length, which must agree with everything else."""
-    if b"transfer-encoding" in once:
-        if once[b"transfer-encoding"].lower() != b"chunked":
-            raise refused("the header transfer-encoding may only be chunked")
-        if b"content-length" in once:
-            raise refused("content-length and transfer-encoding must not be sent together")
-    value = once.get(b"content-length")
-    if value is None:
-        return None
-    if not _LENGTH.fullmatch(value):
-        raise refused(f"the header content-length {value[:64]!r} is not a number")
-    announced = int(value)
-    if length is not None and announced != length:
-        raise refused(f"the header content-length says {announced}, but the body has {length} bytes")
-    return announced
 
 
 @lru_cache(maxsize=1024)
@@ -185,21 +238,17 @@ def _prefix(name: bytes) -> bytes:
     return b"\r\n" + name.title() + b": "
 
 
+def encode_fields(fields: HeaderList) -> bytes:
+    """Fields in HTTP/1.1 wire form, each behind a line end."""
+    return b"".join([part for name, value in fields for part in (_prefix(name), value)])
+
+
 def encode_head(request: WireRequest) -> bytes:
     """The head in HTTP/1.1 wire form, up to and including the blank line."""
-    parts = [request.method, b" ", request.target, b" HTTP/1.1"]
-    for name, value in request.headers:
-        parts.append(_prefix(name))
-        parts.append(value)
-    parts.append(b"\r\n\r\n")
-    return b"".join(parts)
+    framing = encode_fields(request.framing) if request.framing else b""
+    return b"%b %b HTTP/1.1%b%b\r\n\r\n" % (request.method, request.target, request.header_set.wire, framing)
 
 
 def encode_last_chunk(trailers: HeaderList) -> bytes:
     """What ends a chunked body in HTTP/1.1 wire form (RFC 9112 §7.1)."""
-    parts = [b"0"]
-    for name, value in trailers:
-        parts.append(_prefix(name))
-        parts.append(value)
-    parts.append(b"\r\n\r\n")
-    return b"".join(parts)
+    return b"0%b\r\n\r\n" % encode_fields(trailers)

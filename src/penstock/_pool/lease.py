@@ -212,6 +212,14 @@ class Lease:
             self._finish()
         return data
 
+    def take_whole(self) -> bytes | None:
+        """The whole body, if it has arrived already; the connection is given back then. None if it must be read."""
+        exchange = self._exchange
+        content = None if exchange is None else exchange.take_whole()
+        if content is not None:
+            self._finish()
+        return content
+
     @property
     def connection(self) -> HTTPConnection:
         """The connection, for the facts a replay is judged by."""

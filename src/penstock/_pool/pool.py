@@ -238,6 +238,10 @@ class Pool:
         error = endpoint.health.last_error
         return ConnectError("a dial failed", origin=endpoint.origin) if error is None else own_instance(error)
 
+    def _timer(self, limits: Timeouts) -> PhaseTimer:
+        """A timer for one request of a caller who may use the pool: in this run and process, while it is open."""
+        return PhaseTimer(limits, self._runner.clock)
+
     async def _exchange(
         self,
         origin: Origin,
@@ -247,8 +251,9 @@ class Pool:
         priority: int = 0,
         tenant: str | None = None,
     ) -> tuple[ResponseHead, Lease]:
-        """Acquire, send, read the head; replay where `retry.may_replay` allows it."""
-        runner = self._runner
+        """Acquire, send, read the head; replay where `retry.may_replay` allows it. The timer is one of `_timer`."""
+        runner = self._running
+        assert runner is not None
         attempt = 1
         fresh = False
         place = 0
