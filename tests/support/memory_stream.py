@@ -79,6 +79,9 @@ class MemoryStream:
             return b""
         return None
 
+    def is_quiet(self) -> bool:
+        return not (self._incoming or self._eof or self._reset or self._closed)
+
     def try_send(self, data: bytes | memoryview) -> int:
         if self._closed or self._write_error:
             raise WriteError("broken pipe")

@@ -49,6 +49,9 @@ class SocketPeerStream:
         self.ended_cleanly = self.ended_cleanly or not data
         return data
 
+    def is_quiet(self) -> bool:
+        return False
+
     def try_send(self, data: bytes | memoryview) -> int:
         try:
             return self._socket.send(data)

@@ -105,6 +105,9 @@ class TLSPeer:
             return b""
         return None
 
+    def is_quiet(self) -> bool:
+        return not (self._to_client or self._ended)
+
     def try_send(self, data: bytes | memoryview) -> int:
         from penstock._errors import WriteError
 

@@ -133,6 +133,11 @@ class Immortal(Faulty):
         self.send_end()
 
 
+class Calm(Faulty):
+    def is_quiet(self) -> bool:
+        return True
+
+
 class Deaf(Faulty):
     async def wait_readable(self) -> None:
         await trio.sleep_forever()
@@ -146,6 +151,7 @@ class Deaf(Faulty):
         (Bottomless, "back-pressure"),
         (Hasty, "checkpoint|yield"),
         (Immortal, "closed stream"),
+        (Calm, "is_quiet must be False"),
         (Deaf, "did not end"),
     ],
 )

@@ -145,6 +145,9 @@ class TLSStream:
             self._count_quiet(arrived)
         return b""
 
+    def is_quiet(self) -> bool:
+        return not self._more and not self._ended and self._transport.is_quiet()
+
     def _decrypt(self, raw: bytes, max_bytes: int) -> bytes | None:
         """Read what the bytes at hand give; None if that is no application data."""
         incoming, outgoing = self._incoming, self._outgoing

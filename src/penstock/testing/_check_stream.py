@@ -97,7 +97,10 @@ async def _check_sizes(one: ByteStream, other: ByteStream) -> None:
     _expect(one.try_receive(10) is None, "try_receive must be None while nothing has come")
     _expect(one.try_send(b"") == 0, "sending nothing takes nothing")
     _expect(one.try_send(b"abc") == 3, "a new connection must take three bytes at once")
+    await other.wait_readable()
+    _expect(not other.is_quiet(), "is_quiet must be False when something has come")
     _expect(await _receive(other, 1) == b"a", "try_receive gave more than max_bytes, or the wrong byte")
+    _expect(not other.is_quiet(), "is_quiet must be False while something is left to read")
     _expect(await _receive_exactly(other, 2) == b"bc", "what a small receive left behind is gone")
     _expect(other.try_receive(10) is None, "try_receive must be None when all is read")
     _expect(isinstance(one.fileno(), int), "fileno must be an int")
@@ -209,6 +212,7 @@ async def _check_closed(one: ByteStream, _other: ByteStream) -> None:
             _expect(isinstance(error, ReadError if what == "try_receive" else WriteError), f"{what} raised {error!r}")
         else:
             raise AssertionError(f"{what} on a closed stream must raise")
+    _expect(not one.is_quiet(), "is_quiet must be False once the stream is closed: try_receive raises")
     await _expect_raises(one.wait_readable, ReadError, "wait_readable on a closed stream")
     await _expect_raises(one.wait_writable, WriteError, "wait_writable on a closed stream")
     _expect(one.fileno() == -1, "a closed stream has no descriptor: fileno must be -1")
@@ -239,6 +243,8 @@ async def _check_end(one: ByteStream, other: ByteStream) -> None:
     await send_all(one, b"last words")
     one.close()
     _expect(await _receive_exactly(other, 10) == b"last words", "close lost bytes that had been sent")
+    await other.wait_readable()
+    _expect(not other.is_quiet(), "is_quiet must be False at the end: try_receive has something to say")
     _expect(await _receive(other) == b"", "the end must be read as b''")
     _expect(await _receive(other) == b"", "the end must stay the end")
 

@@ -113,6 +113,10 @@ class TLSServerStream:
                 self._ended_cleanly = self._ended_cleanly or not data
                 return data
 
+    def is_quiet(self) -> bool:
+        """As `ByteStream.is_quiet`."""
+        return not self.tls.pending() and not self._incoming.pending and self.transport.is_quiet()
+
     def try_send(self, data: bytes | memoryview) -> int:
         """As `ByteStream.try_send`: takes nothing while a record waits for the transport."""
         if not self._push() or not data:

@@ -84,6 +84,10 @@ class FakeStream:
             self._ended_cleanly = True
         return data
 
+    def is_quiet(self) -> bool:
+        """Whether `try_receive` would return None."""
+        return not self._closed and self._inbound.readable_at() > trio.current_time()
+
     def try_send(self, data: bytes | memoryview) -> int:
         """Hand over as much of `data` as there is room for, maybe nothing; returns how many bytes.
 
