@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
 from .._config import PoolConfig
 from .._errors import PoolClosed, RequestError
@@ -210,20 +210,21 @@ class Client:
 
     async def _ask(self, caller: str, method: str, url: str, options: RequestOptions) -> Response:
         call = self._compose(caller, method, url, options) if options else self._composer.recall(method, url)
-        with self._open_pool._timer(call.limits) as timer:
-            response = await self._answer(call, timer)
+        pool = self._pool or self._explain_no_pool()
+        with pool._timer(call.limits) as timer:
+            response = await self._answer(pool, call, timer)
             await response._read(timer)
         return response
 
     async def _open_stream(self, call: Call) -> Response:
-        with self._open_pool._timer(call.limits) as timer:
-            response = await self._answer(call, timer)
+        pool = self._pool or self._explain_no_pool()
+        with pool._timer(call.limits) as timer:
+            response = await self._answer(pool, call, timer)
         response._name_lease()
         return response
 
-    async def _answer(self, call: Call, timer: PhaseTimer) -> Response:
+    async def _answer(self, pool: Pool, call: Call, timer: PhaseTimer) -> Response:
         """Have a call answered, or the one that redirects lead to."""
-        pool = self._open_pool
         history: tuple[Response, ...] = ()
         try:
             while True:
@@ -243,16 +244,10 @@ class Client:
             error.annotate(origin=call.url.origin, request_sent="fully" if history else None)
             raise
 
-    @property
-    def _open_pool(self) -> Pool:
-        if self._pool is None:
-            raise self._explain_no_pool()
-        return self._pool
-
-    def _explain_no_pool(self) -> Exception:
+    def _explain_no_pool(self) -> NoReturn:
         if self._state is ClientState.CLOSED:
-            return PoolClosed("the client is closed")
-        return RuntimeError("open the client first: async with Client() as client")
+            raise PoolClosed("the client is closed")
+        raise RuntimeError("open the client first: async with Client() as client")
 
 
 def _check_pool(pool: object) -> None:

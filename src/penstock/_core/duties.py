@@ -119,44 +119,36 @@ class Duties(Planning):
             self._retire(now, entry, stale)
         return None
 
-    def _occupy(self, entry: ConnectionEntry) -> None:
-        """Count the connection as taken: the same step that hands it over."""
+    def _occupy(self, now: float, entry: ConnectionEntry, queued_at: float = INF) -> None:
+        """Count the connection as taken, by somebody who queued since then or not at all, in the step that gives it."""
         entry.step(Signal.TAKEN)
         if not entry.in_use:
             self.idle.pop(entry, None)
         entry.in_use += 1
         entry.exchanges += 1
-        if self._has_room(entry):
-            entry.endpoint.ready.add(entry)
+        endpoint = entry.endpoint
+        if entry.capacity > 1 and self._has_room(entry):
+            endpoint.ready.add(entry)
         else:
-            entry.endpoint.ready.discard(entry)
+            endpoint.ready.discard(entry)
+        counters = endpoint.counters
+        counters.delivered += 1
+        if entry.exchanges > 1:
+            counters.reused += 1
+        if queued_at != INF:
+            counters.waited += 1
+            counters.waited_seconds += now - queued_at
+        if self.observed:
+            waited = 0.0 if queued_at == INF else now - queued_at
+            self._emit(events.ConnectionTaken(now, endpoint.origin, entry.id, waited))
 
     def _has_room(self, entry: ConnectionEntry) -> bool:
         limit = self.config.max_requests_per_connection
         return entry.in_use + entry.resetting < entry.capacity and (limit is None or entry.exchanges < limit)
 
-    def _count_delivery(self, now: float, entry: ConnectionEntry, waited: float | None) -> None:
-        """Somebody got one exchange of the connection, which is occupied already.
-
-        Args:
-            now: the time.
-            entry: the connection.
-            waited: for how many seconds, None if it had not to wait.
-        """
-        counters = entry.endpoint.counters
-        counters.delivered += 1
-        if entry.exchanges > 1:
-            counters.reused += 1
-        if waited is not None:
-            counters.waited += 1
-            counters.waited_seconds += waited
-        if self.observed:
-            self._emit(events.ConnectionTaken(now, entry.endpoint.origin, entry.id, waited or 0.0))
-
     def _serve_one(self, now: float, waiter: Waiter, entry: ConnectionEntry) -> None:
         """The waiter has one exchange of the connection from now on."""
-        self._occupy(entry)
-        self._count_delivery(now, entry, None if waiter.queued_at == INF else now - waiter.queued_at)
+        self._occupy(now, entry, waiter.queued_at)
         waiter.served_with(entry)
 
     def _deliver(self, now: float, waiter: Waiter, entry: ConnectionEntry) -> None:
@@ -194,7 +186,9 @@ class Duties(Planning):
                 entry.step(Signal.FREED)
             entry.idle_until = now + endpoint.lesson.idle_timeout(now, self.config.idle_timeout)
             self.idle[entry] = None
-            self._schedule(entry, self._next_check(now, entry))
+            check_at = self._next_check(now, entry)
+            if check_at < entry.timer_at:
+                self._schedule(entry, check_at)
         self._list(now, entry)
         limit = self.config.max_idle_connections
         while limit is not None and len(self.idle) > limit:
@@ -260,10 +254,11 @@ class Duties(Planning):
 
     def _next_check(self, now: float, entry: ConnectionEntry) -> float:
         """When to look at an idle connection again."""
-        interval = self.config.health_check_interval
-        probe_at = INF if interval is None else entry.checked_at + interval
+        config = self.config
         # A floor connection is past its idle time and stays; whether it is still one is asked again later.
-        idle_until = entry.idle_until if entry.idle_until > now else now + self.config.idle_timeout
+        idle_until = entry.idle_until if entry.idle_until > now else now + config.idle_timeout
+        interval = config.health_check_interval
+        probe_at = INF if interval is None else entry.checked_at + interval
         return min(idle_until, entry.usable_until, probe_at, entry.barred_until)
 
     # ---- health ------------------------------------------------------------------------------------------------------

@@ -101,8 +101,7 @@ class PoolMachine(Duties):
         self.arrivals += 1
         endpoint.counters.acquires += 1
         endpoint.last_used = now
-        self._occupy(entry)
-        self._count_delivery(now, entry, None)
+        self._occupy(now, entry)
         if endpoint.min_idle or endpoint.target:
             self._keep_floor(now, endpoint)
         return entry

@@ -1,17 +1,27 @@
-"""What a parser of HTTP/1.1 heads is, and which one a pool uses.
+"""Who reads the heads of HTTP/1.1 responses, and which parser a pool uses for it.
 
-An engine is given one whole head at a time, which has passed the guards, and says what stands in it. It keeps nothing
-from one head to the next that could change a verdict. Where a message ends, and what its body is, no engine decides.
+An engine is given one whole head at a time, which has passed the guards, and says what stands in it. Where a message
+ends, and what its body is, no engine decides.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .._errors import ProtocolReason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .._types import HeaderList, HTTP1EngineChoice
+
+
+#: Lines of one generation; two are kept. An API's answers have a dozen that come back.
+_LINES_KEPT: Final = 256
+_LONGEST_LINE_KEPT: Final = 256
+
+#: Secret, and never twice the same.
+_NEVER_KEPT: Final = (b"set-cookie", b"set-cookie2")
 
 
 class Refusal(Exception):
@@ -26,14 +36,54 @@ class Refusal(Exception):
         self.reason = reason
 
 
-class HTTP1Engine(Protocol):
-    """Reads heads. One engine serves one pool, and so one thread.
+class LineReader(Protocol):
+    """A parser, as far as it is asked. It keeps nothing from one call to the next that could change a verdict.
 
     Attributes:
         name: as in `PoolConfig.http1_engine`.
     """
 
     name: str
+
+    def read_status(self, line: bytes) -> tuple[int, bytes]:
+        """Read a status line that begins with "HTTP/1.1 " or "HTTP/1.0 ": the status and the reason phrase.
+
+        Raises:
+            Refusal: it is malformed.
+        """
+        ...
+
+    def read_fields(self, lines: Sequence[bytes]) -> HeaderList:
+        """Read header fields: a pair for each line, its name in lower case, its value as sent without edge white space.
+
+        Args:
+            lines: at least one, without line ends and without control characters but HTAB.
+
+        Raises:
+            Refusal: one is malformed, or a fold.
+        """
+        ...
+
+
+class HTTP1Engine:
+    """Reads heads, each line once: most lines of most answers are the same as in the answer before.
+
+    Parsers judge each line of a head by itself; only several framing fields concern each other, and those are refused
+    for every parser. So a line that was accepted is remembered with what was read. What is remembered can only accept:
+    every refusal is the parser's own. One engine serves one pool, and so one thread.
+
+    Attributes:
+        name: that of the parser.
+    """
+
+    __slots__ = ("_fields", "_older_fields", "_reader", "_statuses", "name")
+
+    def __init__(self, reader: LineReader) -> None:
+        self.name = reader.name
+        self._reader = reader
+        self._statuses: dict[bytes, tuple[int, bytes]] = {}
+        self._fields: dict[bytes, tuple[bytes, bytes]] = {}
+        self._older_fields: dict[bytes, tuple[bytes, bytes]] = {}
 
     def parse_head(self, head: bytes) -> tuple[int, bytes, HeaderList]:
         """Read a head, from its status line to its blank line.
@@ -43,13 +93,51 @@ class HTTP1Engine(Protocol):
                 but HTAB and the line ends.
 
         Returns:
-            The status, the reason phrase, and one pair for each line: its name in lower case, its value as sent
-            without edge white space.
+            The status, the reason phrase, and one pair for each line.
 
         Raises:
             Refusal: the head is malformed, or has a fold.
         """
-        ...
+        lines = head[:-4].split(b"\r\n")
+        status, reason = self._statuses.get(lines[0]) or self._read_status(lines[0])
+        del lines[0]
+        fields: list[Any] = list(map(self._fields.get, lines))
+        if None in fields:
+            self._read_missing(lines, fields)
+        return status, reason, fields
+
+    def _read_status(self, line: bytes) -> tuple[int, bytes]:
+        known = self._reader.read_status(line)
+        if len(self._statuses) < _LINES_KEPT and len(line) <= _LONGEST_LINE_KEPT:
+            self._statuses[line] = known
+        return known
+
+    def _read_missing(self, lines: Sequence[bytes], fields: list[Any]) -> None:
+        """Fill the gaps in `fields`, from the older generation or by asking the parser."""
+        unknown: list[bytes] = []
+        gaps: list[int] = []
+        at = -1
+        for _ in range(fields.count(None)):
+            at = fields.index(None, at + 1)
+            line = lines[at]
+            pair = self._older_fields.get(line)
+            if pair is None:
+                unknown.append(line)
+                gaps.append(at)
+            else:
+                fields[at] = pair
+                self._keep(line, pair)
+        if unknown:
+            for line, at, pair in zip(unknown, gaps, self._reader.read_fields(unknown), strict=True):
+                fields[at] = pair
+                if len(line) <= _LONGEST_LINE_KEPT and pair[0] not in _NEVER_KEPT:
+                    self._keep(line, pair)
+
+    def _keep(self, line: bytes, pair: tuple[bytes, bytes]) -> None:
+        if len(self._fields) >= _LINES_KEPT:
+            self._older_fields = self._fields
+            self._fields = {}
+        self._fields[line] = pair
 
 
 def make_engine(choice: HTTP1EngineChoice = "auto") -> HTTP1Engine:
@@ -60,12 +148,12 @@ def make_engine(choice: HTTP1EngineChoice = "auto") -> HTTP1Engine:
     """
     if choice != "h11":
         try:
-            from .h1_httptools import HttptoolsEngine
+            from .h1_httptools import HttptoolsReader
 
-            return HttptoolsEngine()
+            return HTTP1Engine(HttptoolsReader())
         except ImportError:
             if choice == "httptools":
                 raise
-    from .h1_h11 import H11Engine
+    from .h1_h11 import H11Reader
 
-    return H11Engine()
+    return HTTP1Engine(H11Reader())

@@ -1,10 +1,4 @@
-"""Heads read by h11, line by line, each line once.
-
-h11 judges every line of a head by itself: only several Content-Length or Transfer-Encoding fields concern each other,
-and those the framing refuses for every engine. So a line that h11 has accepted is remembered with what h11 said of it,
-and most lines of most answers are the same as in the answer before. What is remembered can only accept; every refusal
-is h11's own.
-"""
+"""Lines of a head read by h11, the reference."""
 
 from __future__ import annotations
 
@@ -20,13 +14,6 @@ if TYPE_CHECKING:
 
     from .._types import HeaderList
 
-#: Lines of one generation; two are kept. An API's answers have a dozen that come back.
-_LINES_KEPT: Final = 256
-_LONGEST_LINE_KEPT: Final = 256
-
-#: Secret, and never twice the same.
-_NEVER_KEPT: Final = (b"set-cookie", b"set-cookie2")
-
 #: h11 normalises these, while here every value stays as sent, for the framing to judge.
 _REWRITTEN: Final = (b"content-length", b"transfer-encoding")
 
@@ -34,71 +21,40 @@ _INTERIM: Final = b"HTTP/1.1 103 \r\n"
 _REQUEST: Final = h11.Request(method=b"GET", target=b"/", headers=[(b"Host", b"-")])
 
 
-class H11Engine:
-    """Reads heads with h11; see `HTTP1Engine`."""
+class H11Reader:
+    """Reads lines with h11; see `LineReader`."""
 
-    __slots__ = ("_fields", "_judge", "_older_fields", "_statuses", "name")
+    __slots__ = ("_judge", "name")
 
     def __init__(self) -> None:
         self.name = "h11"
         self._judge = _ask()
-        self._statuses: dict[bytes, tuple[int, bytes]] = {}
-        self._fields: dict[bytes, tuple[bytes, bytes]] = {}
-        self._older_fields: dict[bytes, tuple[bytes, bytes]] = {}
 
-    def parse_head(self, head: bytes) -> tuple[int, bytes, HeaderList]:
-        """See `HTTP1Engine.parse_head`."""
-        status_line, *lines = head[:-4].split(b"\r\n")
-        known = self._statuses.get(status_line) or self._read_status(status_line)
-        fields: list[tuple[bytes, bytes] | None] = list(map(self._fields.get, lines))
-        if None in fields:
-            self._read_missing(lines, fields)
-        return (*known, fields)  # type: ignore[return-value]
-
-    def _read_status(self, line: bytes) -> tuple[int, bytes]:
+    def read_status(self, line: bytes) -> tuple[int, bytes]:
+        """See `LineReader.read_status`."""
         event = _read(_ask(), line + b"\r\n\r\n")
-        known = (event.status_code, bytes(event.reason))
-        if len(self._statuses) < _LINES_KEPT and len(line) <= _LONGEST_LINE_KEPT:
-            self._statuses[line] = known
-        return known
+        return event.status_code, bytes(event.reason)
 
-    def _read_missing(self, lines: Sequence[bytes], fields: list[tuple[bytes, bytes] | None]) -> None:
-        """Fill the gaps in `fields`, from the older generation or by asking h11."""
-        unknown: list[int] = []
-        for at, line in enumerate(lines):
-            if fields[at] is None:
-                pair = fields[at] = self._older_fields.get(line)
-                if pair is None:
-                    unknown.append(at)
-                else:
-                    self._keep(line, pair)
-        if not unknown:
-            return
+    def read_fields(self, lines: Sequence[bytes]) -> HeaderList:
+        """See `LineReader.read_fields`."""
         try:
             # Any number of interim responses may come, so that one h11 connection can judge for ever.
-            event = _read(self._judge, _INTERIM + b"\r\n".join([lines[at] for at in unknown]) + b"\r\n\r\n")
+            event = _read(self._judge, _INTERIM + b"\r\n".join(lines) + b"\r\n\r\n")
         except Refusal:
             self._judge = _ask()
             raise
         items = event.headers.raw_items()
-        if len(items) != len(unknown) or self._judge.trailing_data[0]:
+        if len(items) != len(lines) or self._judge.trailing_data[0]:
             # Equal lengths taken for one, a fold, or what the guards should have refused; none of it stays behind.
             self._judge = _ask()
             raise Refusal("the response is malformed: a line is no header field, or a length stands there twice")
-        for at, (raw_name, value) in zip(unknown, items, strict=True):
+        fields: HeaderList = []
+        for line, (raw_name, value) in zip(lines, items, strict=True):
             name = bytes(raw_name).lower()
-            line = lines[at]
             if name in _REWRITTEN:
                 value = line[len(name) + 1 :].strip(b" \t")
-            pair = fields[at] = (name, bytes(value))
-            if len(line) <= _LONGEST_LINE_KEPT and name not in _NEVER_KEPT:
-                self._keep(line, pair)
-
-    def _keep(self, line: bytes, pair: tuple[bytes, bytes]) -> None:
-        if len(self._fields) >= _LINES_KEPT:
-            self._older_fields = self._fields
-            self._fields = {}
-        self._fields[line] = pair
+            fields.append((name, bytes(value)))
+        return fields
 
 
 def _ask() -> h11.Connection:

@@ -34,6 +34,9 @@ _VERSIONS: Final = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
 _STARTS: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _START_SIZE: Final = 9
 
+#: Framings whose bodies are as long as the head says; "none" is a length of 0.
+_COUNTED: Final = ("length", "none")
+
 _NO_CONTENT: Final = (204, 304)
 _CLOSE: Final = re.compile(rb"(?i)(?:^|,)[ \t]*close[ \t]*(?:,|$)")
 
@@ -221,9 +224,13 @@ class ResponseParser:
 
     def take_whole(self) -> bytes | None:
         """The whole body, if its length is known, all of it has arrived and none of it was taken; else None."""
-        if self._framing not in ("length", "none") or self._data_taken or len(self._unread) < self._length:
+        data = self._unread
+        if len(data) != self._length or self.ended or self._data_taken or self._framing not in _COUNTED:
             return None
-        return None if self.ended else self.next_piece()
+        self._unread = b""
+        self._data_taken = len(data)
+        self.ended = True
+        return data
 
     def next_piece(self) -> bytes | None:
         """The next piece of the body; b"" once it has ended, None if more bytes are needed.

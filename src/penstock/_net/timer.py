@@ -184,10 +184,11 @@ class PhaseTimer:
 
     def first_byte(self) -> None:
         """From now on the limit on the head of the answer holds, or the read limit where there is none."""
-        if self.limits.first_byte is None:
-            self._arm("read", self.limits.read)
+        limits = self.limits
+        if limits.first_byte is None:
+            self._arm("read", limits.read)
         else:
-            self._arm("first_byte", self.limits.first_byte)
+            self._arm("first_byte", limits.first_byte)
 
     def read(self) -> None:
         """From now on the limit between two pieces of the answer holds."""

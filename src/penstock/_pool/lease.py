@@ -179,21 +179,47 @@ class Lease:
 
     async def send(self, request: WireRequest, timer: PhaseTimer) -> ResponseHead:
         """Send and return the final head; on any exception the connection has been given back."""
-        entry = self._entry
-        if entry is None or self._exchange is not None:
-            raise LocalProtocolError("a lease carries one exchange", origin=self.origin)
-        exchange = self._connection.open_exchange()
-        self._exchange = exchange
-        timer.guard(exchange, self._runner.watchdog)
+        exchange = self.begin(timer)
         try:
-            self.head = head = await exchange.send(request, timer)
+            head = await exchange.send(request, timer)
         except BaseException as error:
-            self._fail(exchange, timer, error)
+            self.fail(exchange, timer, error)
             raise
+        self.headed(exchange, timer, head)
+        return head
+
+    # What `send` consists of, for those who call it for every request: a coroutine less.
+
+    def begin(self, timer: PhaseTimer) -> Exchange:
+        """Open the exchange; it must be followed by `headed` or `fail`."""
+        if self._entry is None or self._exchange is not None:
+            raise LocalProtocolError("a lease carries one exchange", origin=self.origin)
+        self._exchange = exchange = self._connection.open_exchange()
+        timer.guard(exchange, self._runner.watchdog)
+        return exchange
+
+    def headed(self, exchange: Exchange, timer: PhaseTimer, head: ResponseHead) -> None:
+        """The final head is there; if that was all of the response, the connection is given back."""
+        self.head = head
         timer.rest()
         if exchange.outcome is not None:
             self._finish()
-        return head
+
+    def fail(self, exchange: Exchange, timer: PhaseTimer, error: BaseException) -> None:
+        """The exchange raised: give its connection back, and the error what is known here.
+
+        Raises:
+            PoolClosed: the pool was closed meanwhile, which is why.
+        """
+        timer.rest()
+        exchange.abandon(CloseReason.CANCELLED_MID_EXCHANGE)
+        self._finish()
+        if isinstance(error, RequestError):
+            error.annotate(origin=self.origin)
+        if isinstance(error, ReadError | WriteError) and self._runner.machine.phase is Phase.CLOSED:
+            raise PoolClosed(
+                "the pool was closed during the exchange", origin=self.origin, request_sent=exchange.request_sent
+            ) from error
 
     async def receive(self, timer: PhaseTimer) -> bytes:
         """Return the next piece of the body, b"" at its end; on any exception the connection has been given back."""
@@ -205,7 +231,7 @@ class Lease:
         try:
             data = await exchange.receive(timer)
         except BaseException as error:
-            self._fail(exchange, timer, error)
+            self.fail(exchange, timer, error)
             raise
         timer.rest()
         if exchange.outcome is not None:
@@ -224,22 +250,6 @@ class Lease:
     def connection(self) -> HTTPConnection:
         """The connection, for the facts a replay is judged by."""
         return self._connection
-
-    @property
-    def exchange(self) -> Exchange | None:
-        """The exchange, for the facts a replay is judged by."""
-        return self._exchange
-
-    def _fail(self, exchange: Exchange, timer: PhaseTimer, error: BaseException) -> None:
-        timer.rest()
-        exchange.abandon(CloseReason.CANCELLED_MID_EXCHANGE)
-        self._finish()
-        if isinstance(error, RequestError):
-            error.annotate(origin=self.origin)
-        if isinstance(error, ReadError | WriteError) and self._runner.machine.phase is Phase.CLOSED:
-            raise PoolClosed(
-                "the pool was closed during the exchange", origin=self.origin, request_sent=exchange.request_sent
-            ) from error
 
     def _check_quiet(self) -> None:
         """Look once more: any time may have passed since the connection was handed over.

@@ -260,15 +260,19 @@ class Pool:
         while True:
             lease = await runner.take(origin, timer, priority=priority, tenant=tenant, fresh=fresh, stands_for=place)
             place = lease.place
+            exchange = lease.begin(timer)
             try:
-                head = await lease.send(request, timer)
+                try:
+                    head = await exchange.send(request, timer)
+                except BaseException as error:
+                    lease.fail(exchange, timer, error)
+                    raise
+                lease.headed(exchange, timer, head)
                 if head.status != _MISDIRECTED or attempt > 1 or not request.body.is_replayable:
                     return head, lease
                 lease.misdirected()
                 fresh = True
             except (NetworkError, RemoteProtocolError) as error:
-                exchange = lease.exchange
-                assert exchange is not None
                 error.annotate(origin=origin, attempt=attempt, request_sent=exchange.request_sent)
                 if timer.timed_out or not (exchange.refused or isinstance(error, ReadError | WriteError)):
                     raise
