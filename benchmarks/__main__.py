@@ -8,6 +8,7 @@ import io
 import json
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +74,7 @@ def _run(name: str, module: ModuleType, options: argparse.Namespace) -> dict[str
     """One scenario, with what it printed; where it fails, the others are still of use."""
     print(f"== {name}: {(module.__doc__ or '').splitlines()[0]}\n", flush=True)
     printed = io.StringIO()
+    started = time.monotonic()
     try:
         with contextlib.redirect_stdout(_Both(printed)):
             data: dict[str, Any] = module.run(options)
@@ -82,8 +84,9 @@ def _run(name: str, module: ModuleType, options: argparse.Namespace) -> dict[str
     except Exception as error:  # noqa: BLE001
         traceback.print_exc()
         data = {"failed": f"{type(error).__name__}: {error}", "broken": True}
-    print(flush=True)
-    return {**data, "printed": printed.getvalue()}
+    seconds = round(time.monotonic() - started)
+    print(f"\n{name} took {seconds} s\n", flush=True)
+    return {**data, "printed": printed.getvalue(), "seconds": seconds}
 
 
 class _Both(io.TextIOBase):

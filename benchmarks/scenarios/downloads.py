@@ -38,6 +38,8 @@ TARGETS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     add_common(parser, (*CLIENTS, *(client for client in HTTP2_CLIENTS if client not in CLIENTS)))
+    # A round takes half a minute.
+    parser.set_defaults(rounds=3)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     add_common(parser, (*OVER_HTTP1, PENSTOCK))
     parser.add_argument("--paces", nargs="+", choices=PACES, default=list(PACES), help="some of the three")
+    # A round takes half a minute.
+    parser.set_defaults(rounds=3)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -33,6 +33,8 @@ TARGETS = (Target(("penstock", CHARTS[1]), ("httpx2", CHARTS[1]), 1.0, "at least
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     add_common(parser, (*STREAMING, *(client for client in HTTP2_CLIENTS if client not in STREAMING)))
+    # A round takes half a minute.
+    parser.set_defaults(rounds=3)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
