@@ -110,7 +110,9 @@ class ResponseBody:
         if content is None:
             return None
         if self._max_size is not None and len(content) > self._max_size:
-            raise self._explain_too_large()
+            error = self._explain_too_large()
+            self.fail(error)
+            raise error
         self._lease = None
         self._state = BodyState.CONSUMED
         return content

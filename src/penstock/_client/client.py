@@ -213,7 +213,8 @@ class Client:
         pool = self._pool or self._explain_no_pool()
         with pool._timer(call.limits) as timer:
             response = await self._answer(pool, call, timer)
-            await response._read(timer)
+            if not response._take_whole():
+                await response._read(timer)
         return response
 
     async def _open_stream(self, call: Call) -> Response:

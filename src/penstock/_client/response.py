@@ -240,17 +240,20 @@ class Response:
         """Have the connection closed instead of used again, for callers who distrust it."""
         self._body.discard()
 
+    def _take_whole(self) -> bool:
+        """Keep the body if all of it is there; whether it is."""
+        self._content = self._body.take_whole()
+        return self._content is not None
+
     async def _read(self, timer: PhaseTimer) -> None:
         """Read and keep the body, under a timer that the caller has entered."""
-        self._content = self._body.take_whole()
-        if self._content is None:
-            try:
-                self._content = await self._body.read_within(timer)
-            except BaseException as error:
-                self._body.fail(error)
-                if isinstance(error, RequestError) and self.history:
-                    error.annotate(request_sent="fully")
-                raise
+        try:
+            self._content = await self._body.read_within(timer)
+        except BaseException as error:
+            self._body.fail(error)
+            if isinstance(error, RequestError) and self.history:
+                error.annotate(request_sent="fully")
+            raise
 
     def _name_lease(self) -> None:
         """Tell the lease what it is for, in case the response is forgotten unclosed."""

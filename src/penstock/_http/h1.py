@@ -13,6 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import deque
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -57,6 +58,14 @@ _READ_AHEAD: Final = 262144
 DRAIN_SIZE: Final = 65536
 
 
+class Room(Enum):
+    """Whether a connection can take an exchange."""
+
+    UNUSED = "it has had none"
+    NONE = "one runs, or the last one ended so that no other may follow"
+    AGAIN = "the last one ended well"
+
+
 class HTTP1Connection:
     """One HTTP/1.1 connection, which owns its stream.
 
@@ -68,8 +77,7 @@ class HTTP1Connection:
     """
 
     __slots__ = (
-        "_has_served",
-        "_is_free",
+        "_room",
         "_tls",
         "capacity",
         "engine",
@@ -103,8 +111,7 @@ class HTTP1Connection:
         # Reads since the last wait; in one place, so that short exchanges count together.
         self.turns = 0
         # The exchange itself is not kept: an idle connection has no use for its buffers.
-        self._is_free = True
-        self._has_served = False
+        self._room = Room.UNUSED
 
     def open_exchange(self) -> HTTP1Exchange:
         """Begin an exchange.
@@ -112,15 +119,15 @@ class HTTP1Connection:
         Raises:
             LocalProtocolError: another one runs, or the last one left the connection unusable.
         """
-        if not self._is_free:
+        if self._room is Room.NONE:
             raise LocalProtocolError("the connection cannot take another exchange")
-        self._is_free = False
-        self.has_answered = self._has_served
+        self.has_answered = self._room is Room.AGAIN
+        self._room = Room.NONE
         return HTTP1Exchange(self)
 
     def exchange_served(self) -> None:
         """The exchange ended well: there is room for another."""
-        self._is_free = self._has_served = True
+        self._room = Room.AGAIN
 
     def look(self) -> CloseReason | None:
         """Look once more before the connection is handed over; None if it is quiet."""

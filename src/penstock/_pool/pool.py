@@ -155,10 +155,11 @@ class Pool:
 
     @property
     def _runner(self) -> Runner:
-        if self._running is None:
+        runner = self._running
+        if runner is None:
             raise RuntimeError("the pool is not open; use `async with Pool(...) as pool:`")
-        self._running.check_caller()
-        return self._running
+        runner.check_caller()
+        return runner
 
     # ---- connections ---------------------------------------------------------------------------------------------
 
