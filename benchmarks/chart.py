@@ -61,7 +61,7 @@ def _row(bar: Bar, top: int, scale: float) -> list[str]:
     baseline, middle = top + 17, top + ROW / 2
     lines = [f'<text class="name{strong}" x="{LABELS_END}" y="{baseline}">{escape(bar.name)}</text>']
     if bar.figure is None:
-        return [*lines, f'<text class="note" x="{BARS_START}" y="{baseline}">{escape(bar.reason)}</text>']
+        return [*lines, f'<text class="note" x="{BARS_START}" y="{baseline}">{escape(bar.reason[:45])}</text>']
     # A spread beyond the longest bar is cut: one bad sample must not shrink everything else.
     end, low, high = (min(BARS_START + value * scale, RIGHT) for value in bar.figure)
     high = min(high, BARS_END + 20)

@@ -46,7 +46,7 @@ def main() -> None:
             _say(_run(competitor, measure))
         except Exception as error:  # noqa: BLE001 - a competitor may fail as it likes; the others go on
             traceback.print_exc()
-            _say({"failed": f"{type(error).__name__}: {error}"})
+            _say({"failed": f"{type(error).__name__}: {error}".partition("\n")[0]})
 
 
 def _run(competitor: ModuleType, measure: Measure) -> dict[str, Any]:

@@ -46,9 +46,9 @@ def write(results: Mapping[str, Any], modules: Mapping[str, ModuleType], docs: P
     for old in folder.glob("*.svg"):
         old.unlink()
     parts = [INTRODUCTION, *([QUICK] if results.get("quick") else []), _machine(results)]
-    for name, data in results["scenarios"].items():
-        if name in modules:
-            parts += _scenario(name, modules[name], data, folder)
+    for name, module in modules.items():
+        if name in results["scenarios"]:
+            parts += _scenario(name, module, results["scenarios"][name], folder)
     (docs / "benchmarks.md").write_text("\n".join(parts))
 
 
