@@ -28,7 +28,10 @@ class Child:
         self.competitor = competitor
         self._command = python("benchmarks.child", competitor.module, "-" if core is None else str(core))
         self._stack = stack
-        greeting = self._start()
+        try:
+            greeting = self._start()
+        except Failed as error:
+            greeting = {"missing": f"a sign of life ({error})"}
         self.missing: str | None = greeting.get("missing")
         self.versions: dict[str, str] = greeting.get("versions", {})
 
@@ -41,7 +44,6 @@ class Child:
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
         if not ready:
-            self._process.kill()
             raise Failed(f"no answer within {PATIENCE:.0f} s")
         line = self._process.stdout.readline()
         if not line:
@@ -55,6 +57,9 @@ class Child:
         Raises:
             Failed: there is none. The next one is measured in a new process.
         """
+        if self._process.poll() is not None:
+            self._life.close()
+            self._start()
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(job) + "\n")
@@ -63,8 +68,9 @@ class Child:
             if "failed" in answer:
                 raise Failed(answer["failed"])
         except Failed:
-            self._life.close()
-            self._start()
+            # Whatever it still does must not weigh on the others' samples.
+            self._process.kill()
+            self._process.wait()
             raise
         return answer
 

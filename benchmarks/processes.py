@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -35,7 +36,8 @@ def python(module: str, *arguments: str) -> list[str]:
 def stop(process: subprocess.Popen[str]) -> None:
     """Let it end by itself, but not for long."""
     if process.stdin is not None:
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
     else:
         process.terminate()
     try:
