@@ -24,6 +24,10 @@ _LONGEST_LINE_KEPT: Final = 256
 _NEVER_KEPT: Final = (b"set-cookie", b"set-cookie2")
 
 
+# RFC 9110 §5.5 lets a recipient refuse control characters; llhttp does, and one rule must hold for every parser.
+_PRINTABLE: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+
+
 class Refusal(Exception):
     """Something that the peer sent will not do; the parser turns it into an error that quotes the peer.
 
@@ -85,28 +89,28 @@ class HTTP1Engine:
         self._fields: dict[bytes, tuple[bytes, bytes]] = {}
         self._older_fields: dict[bytes, tuple[bytes, bytes]] = {}
 
-    def parse_head(self, head: bytes) -> tuple[int, bytes, HeaderList]:
-        """Read a head, from its status line to its blank line.
+    def read_head(self, lines: list[bytes]) -> tuple[int, bytes, HeaderList]:
+        """Read a head.
 
         Args:
-            head: begins with "HTTP/1.1 " or "HTTP/1.0 ", ends with its first blank line, and has no control characters
-                but HTAB and the line ends.
+            lines: the status line, which begins with "HTTP/1.1 " or "HTTP/1.0 ", and the header fields, all without
+                their line ends. The list is used up.
 
         Returns:
-            The status, the reason phrase, and one pair for each line.
+            The status, the reason phrase, and one pair for each field.
 
         Raises:
-            Refusal: the head is malformed, or has a fold.
+            Refusal: a line is malformed, a fold, or has a control character.
         """
-        lines = head[:-4].split(b"\r\n")
-        status, reason = self._statuses.get(lines[0]) or self._read_status(lines[0])
-        del lines[0]
+        status_line = lines.pop(0)
+        status, reason = self._statuses.get(status_line) or self._read_status(status_line)
         fields: list[Any] = list(map(self._fields.get, lines))
         if None in fields:
             self._read_missing(lines, fields)
         return status, reason, fields
 
     def _read_status(self, line: bytes) -> tuple[int, bytes]:
+        _check_characters(line)
         known = self._reader.read_status(line)
         if len(self._statuses) < _LINES_KEPT and len(line) <= _LONGEST_LINE_KEPT:
             self._statuses[line] = known
@@ -128,6 +132,7 @@ class HTTP1Engine:
                 fields[at] = pair
                 self._keep(line, pair)
         if unknown:
+            _check_characters(b"".join(unknown))
             for line, at, pair in zip(unknown, gaps, self._reader.read_fields(unknown), strict=True):
                 fields[at] = pair
                 if len(line) <= _LONGEST_LINE_KEPT and pair[0] not in _NEVER_KEPT:
@@ -138,6 +143,11 @@ class HTTP1Engine:
             self._older_fields = self._fields
             self._fields = {}
         self._fields[line] = pair
+
+
+def _check_characters(text: bytes) -> None:
+    if text.translate(None, _PRINTABLE):
+        raise Refusal("the head of the response has a control character")
 
 
 def make_engine(choice: HTTP1EngineChoice = "auto") -> HTTP1Engine:

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from .._types import HeaderList
     from .h1_engines import HTTP1Engine
 
-# RFC 9110 §5.5 lets a recipient refuse control characters; llhttp does, and one rule must hold for every engine.
-_PRINTABLE: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
-
 # RFC 9112 §5.2: a user agent must replace a fold with spaces. No engine is better at that than another.
 _FOLD: Final = re.compile(rb"\r\n[ \t]+")
 
@@ -37,29 +34,21 @@ def first_fault(lines: bytes | bytearray, max_size: int, max_lines: int, what: s
     return None
 
 
-def count_lines(lines: bytes) -> int:
-    """How many lines there are, the empty one at the end included; 0 if a control character stands among them."""
-    breaks = lines.translate(None, _PRINTABLE)
-    count = len(breaks) // 2
-    # The second look is for a CR and an LF with something between them.
-    return count if breaks == b"\r\n" * count and lines.count(b"\r\n") == count else 0
-
-
 def read_lines(engine: HTTP1Engine, head: bytes) -> tuple[int, bytes, HeaderList]:
-    """Read a head that has passed `count_lines`; a fold becomes one space.
+    """Read a head of whole lines, from its status line to its blank line; a fold becomes one space.
 
     Raises:
         Refusal: the head is malformed.
     """
     try:
-        return engine.parse_head(head)
+        return engine.read_head(head[:-4].split(b"\r\n"))
     except Refusal:
         # Every engine refuses folds.
         if b"\r\n " not in head and b"\r\n\t" not in head:
             raise
     if head[head.find(b"\r\n") + 2] in b" \t":
         raise Refusal("the first header field of the response begins with white space")
-    return engine.parse_head(_FOLD.sub(b" ", head))
+    return engine.read_head(_FOLD.sub(b" ", head[:-4]).split(b"\r\n"))
 
 
 def check_framing_fields(headers: HeaderList, fields: dict[bytes, bytes]) -> None:
@@ -75,6 +64,8 @@ def check_framing_fields(headers: HeaderList, fields: dict[bytes, bytes]) -> Non
     length = fields.get(b"content-length")
     coding = fields.get(b"transfer-encoding")
     if length is not None:
+        if coding is None and len(fields) == len(headers) and len(length) < 16 and length.isdigit():
+            return
         if coding is not None:
             # §6.3 (3): "ought to be handled as an error".
             raise Refusal("the response has both content-length and transfer-encoding")

@@ -17,7 +17,7 @@ from .._events import CloseReason
 from .exchange import ResponseHead
 from .h1_chunks import ChunkDecoder
 from .h1_engines import Refusal
-from .h1_guards import check_framing_fields, count_lines, first_fault, read_lines
+from .h1_guards import check_framing_fields, first_fault, read_lines
 from .hints import parse_keep_alive
 
 if TYPE_CHECKING:
@@ -122,20 +122,36 @@ class ResponseParser:
         if known:
             self._wire += data
         else:
+            head = self._take_usual(data)
+            if head is not None:
+                return head
             self._wire = data
         try:
-            if not known and data.startswith(_STARTS):
-                stop = data.find(b"\r\n\r\n") + 4
-                head = data[:stop]
-                fields = count_lines(head) - _LINES_BESIDE_FIELDS
-                # What is not plainly right is looked at in the order of its bytes.
-                if 0 <= fields <= self._fields_left and 4 <= stop <= self._budget:
-                    found = self._take_head(head, fields, data[stop:])
-                    if found is not None or not self._wire:
-                        return found
             return self._find_head(known)
         except Refusal as refusal:
             raise self._error(refusal) from refusal.__cause__
+
+    def _take_usual(self, data: bytes) -> ResponseHead | None:
+        """One whole final head with nothing odd about it; None if it has to be looked at in the order of its bytes."""
+        end = data.find(b"\r\n\r\n")
+        size = end + 4
+        if end < 0 or size > self._budget or not data.startswith(_STARTS):
+            return None
+        try:
+            status, reason, headers = self._engine.read_head(data[:end].split(b"\r\n"))
+            fields = dict(headers)
+            check_framing_fields(headers, fields)
+        except Refusal:
+            return None
+        if status < 200 or len(headers) > self._fields_left:
+            return None
+        self._budget -= size
+        self._fields_left -= len(headers)
+        version = _VERSIONS[data[5:8]]
+        self._frame(status, version, headers, fields)
+        if len(data) > size:
+            self.feed(data[size:])
+        return ResponseHead(status, reason, headers, version)
 
     def _find_head(self, known: int) -> ResponseHead | None:
         """Look for the end of a head in what came after the first `known` bytes."""
@@ -157,8 +173,6 @@ class ResponseParser:
                     self._wire = bytearray(wire)
                 return None
             head = bytes(wire[:stop])
-            if not count_lines(head):
-                raise Refusal("the head of the response has a control character")
             fields = self._lines - _LINES_BESIDE_FIELDS
             self._lines = 0
             found = self._take_head(head, fields, bytes(wire[stop:]))
@@ -277,10 +291,7 @@ class ResponseParser:
     def _end(self, chunks: ChunkDecoder) -> None:
         """Keep the trailers apart from the headers (RFC 9110 §6.5.1)."""
         if chunks.trailers:
-            head = b"HTTP/1.1 200 OK\r\n" + chunks.trailers + b"\r\n"
-            if not count_lines(head):
-                raise Refusal("the trailers of the response have a control character")
-            _, _, trailers = read_lines(self._engine, head)
+            _, _, trailers = read_lines(self._engine, b"HTTP/1.1 200 OK\r\n" + chunks.trailers + b"\r\n")
             for name, _ in trailers:
                 if name in (b"content-length", b"transfer-encoding"):
                     raise Refusal(f"{name.decode()} in the trailers of the response")
