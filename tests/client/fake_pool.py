@@ -30,7 +30,7 @@ class Answer:
     ) -> None:
         pairs = headers.items() if isinstance(headers, dict) else headers
         fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs]
-        self.head = ResponseHead(status, reason, fields, "HTTP/1.1")
+        self.head = ResponseHead(status, reason, fields, "HTTP/1.1", dict(fields))
         self.pieces = list(pieces)
         self.trailers = trailers or []
         self.delay = delay

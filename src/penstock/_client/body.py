@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import trio
 
 from .._errors import ProtocolReason, RemoteProtocolError, RequestError, StreamClosed, StreamConsumed, StreamError
-from .._http.coding import is_coded, make_decoder
+from .._http.coding import make_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -104,7 +104,7 @@ class ResponseBody:
     def take_whole(self) -> bytes | None:
         """All of it, without waiting, if it has come with the head and is not coded; None if it has to be read."""
         lease = self._lease
-        if lease is None or is_coded(self._head.headers):
+        if lease is None or self._head.is_coded:
             return None
         content = lease.take_whole()
         if content is None:
@@ -173,7 +173,7 @@ class ResponseBody:
             if decoder is None:
                 if not self._may_be_coded:
                     return raw
-                decoder = self._decoder = make_decoder(self._head.headers)
+                decoder = self._decoder = make_decoder(self._head.headers) if self._head.is_coded else None
                 if decoder is None:
                     self._may_be_coded = False
                     return raw

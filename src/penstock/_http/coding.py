@@ -101,19 +101,12 @@ class Decoder:
                 layer.finish()
 
 
-def is_coded(headers: HeaderList) -> bool:
-    """Whether a body with these header fields may have to be decoded."""
-    return b"content-encoding" in dict(headers)
-
-
 def make_decoder(headers: HeaderList) -> Decoder | None:
     """A decoder for a body with these header fields; None if it is not coded.
 
     Raises:
         DecodingError: a coding is unknown, or its package is not installed, or there are more than two.
     """
-    if not is_coded(headers):
-        return None
     names: list[str] = []
     for name, value in headers:
         if name == b"content-encoding":

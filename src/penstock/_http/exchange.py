@@ -28,20 +28,28 @@ if TYPE_CHECKING:
 class ResponseHead:
     """Status line and header fields of a final response.
 
+    Args:
+        status, reason, headers, http_version: see below.
+        fields: the headers by name, whichever of those with one name.
+
     Attributes:
         status: 200 to 999; a client treats an unknown class as x00 of that class (RFC 9110 §15).
         reason: the reason phrase as sent, maybe empty.
         headers: names in lower case, values as sent without edge white space, in order.
         http_version: "HTTP/1.1", "HTTP/1.0" or "HTTP/2".
+        is_coded: whether there is a Content-Encoding, so that the body may have to be decoded.
     """
 
-    __slots__ = ("headers", "http_version", "reason", "status")
+    __slots__ = ("headers", "http_version", "is_coded", "reason", "status")
 
-    def __init__(self, status: int, reason: bytes, headers: HeaderList, http_version: str) -> None:
+    def __init__(
+        self, status: int, reason: bytes, headers: HeaderList, http_version: str, fields: dict[bytes, bytes]
+    ) -> None:
         self.status = status
         self.reason = reason
         self.headers = headers
         self.http_version = http_version
+        self.is_coded = b"content-encoding" in fields
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status} {self.http_version} with {len(self.headers)} fields>"

@@ -57,6 +57,9 @@ _READ_AHEAD: Final = 262144
 #: How much of an unread body is read to save a connection: less than a new TLS handshake costs.
 DRAIN_SIZE: Final = 65536
 
+#: How nearly every exchange ends.
+_SERVED: Final = Outcome(None)
+
 
 class Room(Enum):
     """Whether a connection can take an exchange."""
@@ -459,7 +462,10 @@ class HTTP1Exchange:
         if close is None and self._unsent:
             close = CloseReason.IO_ERROR if self._broken is not None else CloseReason.EARLY_BODY_CLOSE
         self.trailers = parser.trailers
-        self.outcome = Outcome(close, failed=False, idle_hint=parser.idle_hint)
+        if close is not None or parser.idle_hint is not None:
+            self.outcome = Outcome(close, idle_hint=parser.idle_hint)
+        else:
+            self.outcome = _SERVED
         if close is None:
             self._connection.exchange_served()
 

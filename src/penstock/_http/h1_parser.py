@@ -151,7 +151,7 @@ class ResponseParser:
         self._frame(status, version, headers, fields)
         if len(data) > size:
             self.feed(data[size:])
-        return ResponseHead(status, reason, headers, version)
+        return ResponseHead(status, reason, headers, version, fields)
 
     def _find_head(self, known: int) -> ResponseHead | None:
         """Look for the end of a head in what came after the first `known` bytes."""
@@ -202,7 +202,7 @@ class ResponseParser:
         self._wire = b""
         if rest:
             self.feed(rest)
-        return ResponseHead(status, reason, headers, version)
+        return ResponseHead(status, reason, headers, version, fields)
 
     def _frame(self, status: int, version: str, headers: HeaderList, fields: dict[bytes, bytes]) -> None:
         """Find out where the message ends and what it says about its connection (RFC 9112 §6.3, §9.3)."""

@@ -349,7 +349,7 @@ class HTTP2Exchange:
         if self._method == b"HEAD" or status in _NO_CONTENT:
             length = 0
         self._content_left = length
-        self._head = ResponseHead(status, b"", fields, "HTTP/2")
+        self._head = ResponseHead(status, b"", fields, "HTTP/2", dict(fields))
         self._timer = None
         self.has_head = True
         if ends:
