@@ -31,7 +31,6 @@ from .._net.tls_stream import TLSStream
 from .exchange import PEERS_FAULT, Outcome, reason_of
 from .h1_engines import make_engine
 from .h1_parser import ResponseParser
-from .request import encode_head
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -197,7 +196,7 @@ class HTTP1Exchange:
                 engine=connection.engine,
             )
             body = request.body
-            data = encode_head(request)
+            data = request.head
             whole = body.small is not None and request.content_length is not None
             if whole and request.content_length:
                 data += body.small  # type: ignore[operator]

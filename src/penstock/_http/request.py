@@ -101,7 +101,7 @@ class WireRequest:
         trailers: fields after the content, if any.
     """
 
-    __slots__ = ("body", "content_length", "framing", "header_set", "method", "target", "trailers")
+    __slots__ = ("_head", "body", "content_length", "framing", "header_set", "method", "target", "trailers")
 
     def __init__(
         self,
@@ -121,6 +121,15 @@ class WireRequest:
         self.body = body
         self.content_length = content_length
         self.trailers = trailers
+        self._head = b""
+
+    @property
+    def head(self) -> bytes:
+        """The head in HTTP/1.1 wire form, up to and including the blank line."""
+        if not self._head:
+            framing = encode_fields(self.framing) if self.framing else b""
+            self._head = b"%b %b HTTP/1.1%b%b\r\n\r\n" % (self.method, self.target, self.header_set.wire, framing)
+        return self._head
 
     @property
     def headers(self) -> HeaderList:
@@ -241,12 +250,6 @@ def _prefix(name: bytes) -> bytes:
 def encode_fields(fields: HeaderList) -> bytes:
     """Fields in HTTP/1.1 wire form, each behind a line end."""
     return b"".join([part for name, value in fields for part in (_prefix(name), value)])
-
-
-def encode_head(request: WireRequest) -> bytes:
-    """The head in HTTP/1.1 wire form, up to and including the blank line."""
-    framing = encode_fields(request.framing) if request.framing else b""
-    return b"%b %b HTTP/1.1%b%b\r\n\r\n" % (request.method, request.target, request.header_set.wire, framing)
 
 
 def encode_last_chunk(trailers: HeaderList) -> bytes:
