@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .._types import HeaderList, HTTP1EngineChoice
 
 
-#: Lines of one generation; two are kept. An API's answers have a dozen that come back.
-_LINES_KEPT: Final = 256
+#: An API's answers have a dozen lines that come back, and a few that never do.
+_LINES_KEPT: Final = 512
 _LONGEST_LINE_KEPT: Final = 256
 
 #: Secret, and never twice the same.
@@ -80,14 +80,13 @@ class HTTP1Engine:
         name: that of the parser.
     """
 
-    __slots__ = ("_fields", "_older_fields", "_reader", "_statuses", "name")
+    __slots__ = ("_fields", "_reader", "_statuses", "name")
 
     def __init__(self, reader: LineReader) -> None:
         self.name = reader.name
         self._reader = reader
         self._statuses: dict[bytes, tuple[int, bytes]] = {}
         self._fields: dict[bytes, tuple[bytes, bytes]] = {}
-        self._older_fields: dict[bytes, tuple[bytes, bytes]] = {}
 
     def read_head(self, lines: list[bytes]) -> tuple[int, bytes, HeaderList]:
         """Read a head.
@@ -116,33 +115,24 @@ class HTTP1Engine:
             self._statuses[line] = known
         return known
 
-    def _read_missing(self, lines: Sequence[bytes], fields: list[Any]) -> None:
-        """Fill the gaps in `fields`, from the older generation or by asking the parser."""
+    def _read_missing(self, lines: list[bytes], fields: list[Any]) -> None:
+        """Fill the gaps in `fields` by asking the parser."""
         unknown: list[bytes] = []
         gaps: list[int] = []
         at = -1
         for _ in range(fields.count(None)):
             at = fields.index(None, at + 1)
-            line = lines[at]
-            pair = self._older_fields.get(line)
-            if pair is None:
-                unknown.append(line)
-                gaps.append(at)
-            else:
-                fields[at] = pair
-                self._keep(line, pair)
-        if unknown:
-            _check_characters(b"".join(unknown))
-            for line, at, pair in zip(unknown, gaps, self._reader.read_fields(unknown), strict=True):
-                fields[at] = pair
-                if len(line) <= _LONGEST_LINE_KEPT and pair[0] not in _NEVER_KEPT:
-                    self._keep(line, pair)
-
-    def _keep(self, line: bytes, pair: tuple[bytes, bytes]) -> None:
-        if len(self._fields) >= _LINES_KEPT:
-            self._older_fields = self._fields
-            self._fields = {}
-        self._fields[line] = pair
+            gaps.append(at)
+            unknown.append(lines[at])
+        _check_characters(b"".join(unknown))
+        known = self._fields
+        if len(known) >= _LINES_KEPT:
+            # Most of them were never seen again. Those that are will be back with the next answer.
+            known.clear()
+        for at, line, pair in zip(gaps, unknown, self._reader.read_fields(unknown), strict=True):
+            fields[at] = pair
+            if len(line) <= _LONGEST_LINE_KEPT and pair[0] not in _NEVER_KEPT:
+                known[line] = pair
 
 
 def _check_characters(text: bytes) -> None:
