@@ -207,13 +207,22 @@ class HTTP1Exchange:
                 sent = self._stream.try_send(data)
             except WriteError as error:
                 self._broken = error
-                return await self._read_head(timer, wait_first=False, arm=True)
+                return await self._read_head(timer, wait_first=False, armed=-1)
             if sent:
                 self.request_sent = "partly"
             if whole and sent == len(data):
                 self.request_sent = "fully"
                 self._unsent = False
-                return await self._read_head(timer, wait_first=True, arm=True)
+                timer.first_byte()
+                connection.turns = 0
+                await self._stream.wait_readable()
+                answer = self._stream.try_receive(READ_SIZE)
+                if answer:
+                    self.response_started = True
+                    head = self._parser.feed_head(answer)
+                    if head is not None:
+                        return head
+                return await self._read_head(timer, wait_first=answer is None, armed=0)
             return await self._send_beside_reading(request, timer, memoryview(data)[sent:], whole)
         except BaseException as error:
             self._fail(error)
@@ -221,22 +230,22 @@ class HTTP1Exchange:
                 raise self._broken.annotate(request_sent=self.request_sent) from error  # noqa: ASYNC104 - a TransportError is no cancellation
             raise
 
-    async def _read_head(self, timer: PhaseTimer, *, wait_first: bool, arm: bool) -> ResponseHead:
+    async def _read_head(self, timer: PhaseTimer, *, wait_first: bool, armed: int | None) -> ResponseHead:
         """Read until the final head is whole.
 
         Args:
             timer: of the request.
             wait_first: an answer cannot be there yet, so a first try would be a wasted system call.
-            arm: set the timer, once for the whole head and anew after an interim response: a head that drips is late.
-                Beside an upload the timer belongs to the upload.
+            armed: how many interim responses had come when the timer was set, -1 if it was not. It is set once for the
+                whole head and anew after an interim response: a head that drips is late. None beside an upload: the
+                timer belongs to that.
         """
         connection, parser, stream = self._connection, self._parser, self._stream
         assert parser is not None
-        armed = -1
         while True:
             if wait_first or (data := stream.try_receive(READ_SIZE)) is None:
                 wait_first = False
-                if arm and armed != parser.informational:
+                if armed is not None and armed != parser.informational:
                     armed = parser.informational
                     timer.first_byte()
                 connection.turns = 0
@@ -266,7 +275,7 @@ class HTTP1Exchange:
             self._beside = nursery.cancel_scope
             nursery.start_soon(upload.run, unsent, nursery.cancel_scope)
             try:
-                head = await self._read_head(timer, wait_first=True, arm=False)
+                head = await self._read_head(timer, wait_first=True, armed=None)
                 if head.status < 300 and not upload.ended:
                     await self._read_ahead(upload)
             except BaseException as error:  # noqa: ASYNC103, BLE001 - raised below, outside the nursery

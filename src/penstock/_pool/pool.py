@@ -259,7 +259,10 @@ class Pool:
         fresh = False
         place = 0
         while True:
-            lease = await runner.take(origin, timer, priority=priority, tenant=tenant, fresh=fresh, stands_for=place)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            lease = runner.take(origin, timer, priority=priority, tenant=tenant, fresh=fresh, stands_for=place)
+            if not isinstance(lease, Lease):
+                lease = await lease
             place = lease.place
             exchange = lease.begin(timer)
             try:
@@ -386,7 +389,9 @@ class Acquire:
             raise RuntimeError("an acquire is entered once; call pool.acquire again")
         self._runner.check_caller()
         timer = PhaseTimer(self._limits, self._runner.clock)
-        self._lease = await self._runner.take(self._origin, timer, priority=self._priority, tenant=self._tenant)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        lease = self._runner.take(self._origin, timer, priority=self._priority, tenant=self._tenant)
+        self._lease = lease if isinstance(lease, Lease) else await lease
         return self._lease
 
     async def __aexit__(

@@ -33,7 +33,7 @@ from .refusals import refusal
 from .watching import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from .._config import PoolConfig, Upstream
     from .._core.endpoint import Endpoint
@@ -156,7 +156,7 @@ class Runner:
             )
         return endpoint
 
-    async def take(
+    def take(
         self,
         origin: Origin,
         timer: PhaseTimer,
@@ -165,8 +165,8 @@ class Runner:
         tenant: str | None,
         fresh: bool = False,
         stands_for: int = 0,
-    ) -> Lease:
-        """Wait for a connection. Cancellation leaves nothing behind; once this has returned, the caller owns it.
+    ) -> Lease | Coroutine[Any, Any, Lease]:
+        """Take a connection. Once there is a lease, whoever called owns it.
 
         Args:
             origin: what it leads to.
@@ -176,38 +176,47 @@ class Runner:
             fresh: whether it must have been dialled just now.
             stands_for: the place of the waiter whose request is sent again; 0 if it is sent for the first time.
 
-        Raises:
-            PoolTimeout, PoolFull, PoolClosed: the pool refused.
-            ConnectError: the dial on this caller's behalf failed.
+        Returns:
+            A lease; or, where somebody has to wait for it, what to await at once. Cancelling that leaves nothing
+            behind. It raises PoolTimeout, PoolFull or PoolClosed where the pool refuses, and ConnectError where the
+            dial on this caller's behalf failed.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
         machine = self.machine
         endpoint = machine.endpoints.get(origin) or self.endpoint(origin)
         now = self.clock()
-        waiter = None
         entry = None if fresh else machine.take(now, endpoint)
-        if entry is None:
+        if entry is not None:
+            place = stands_for or machine.arrivals
+            if machine.actions:
+                self.perform()
+            self._watch.forget(entry)
+            reason = entry.handle.look()
+            if reason is None:
+                return Lease(self, entry, timer, place)
+            waiter = _make_waiter(endpoint, timer, now, priority=priority, tenant=tenant, place=place)
+            entry = machine.refuse(now, waiter, entry, reason)
+        else:
             waiter = _make_waiter(endpoint, timer, now, priority=priority, tenant=tenant, place=stands_for, fresh=fresh)
             if fresh:
                 machine.acquire_fresh(now, waiter)
             else:
                 entry = machine.acquire(now, waiter)
-            place = waiter.place
-        else:
-            place = stands_for or machine.arrivals
+        return self._take_later(waiter, entry, timer)
+
+    async def _take_later(self, waiter: Waiter, entry: ConnectionEntry | None, timer: PhaseTimer) -> Lease:
+        """Wait for a connection, unless there is one already."""
+        machine = self.machine
+        place = waiter.place
         while True:
             if machine.actions:
                 self.perform()
             if entry is None:
-                assert waiter is not None
                 entry = await self._wait(waiter)
             self._watch.forget(entry)
             reason = entry.handle.look()
             if reason is None:
                 return Lease(self, entry, timer, place)
-            now = self.clock()
-            waiter = waiter or _make_waiter(endpoint, timer, now, priority=priority, tenant=tenant, place=place)
-            entry = machine.refuse(now, waiter, entry, reason)
+            entry = machine.refuse(self.clock(), waiter, entry, reason)
 
     async def _wait(self, waiter: Waiter) -> ConnectionEntry:
         if waiter.state is WaiterState.QUEUED:
