@@ -217,7 +217,9 @@ class ResponseParser:
         else:
             self._framing = "until_close"
             self.close = CloseReason.PEER_CLOSED
-        if self.close is None and (version == "HTTP/1.0" or _says_close(headers, fields)):
+        connection = fields.get(b"connection")
+        is_usual = connection is None or (connection == b"keep-alive" and len(fields) == len(headers))
+        if self.close is None and (version == "HTTP/1.0" or (not is_usual and _says_close(headers))):
             # HTTP/1.0 also where it offers keep-alive: who speaks it may not know what that means (RFC 9112 §9.3).
             self.close = CloseReason.CONNECTION_CLOSE_HEADER
         if b"keep-alive" in fields:
@@ -326,10 +328,7 @@ class ResponseParser:
         return RemoteProtocolError(str(refusal), reason=refusal.reason, peer_said=said)
 
 
-def _says_close(headers: HeaderList, fields: dict[bytes, bytes]) -> bool:
-    last = fields.get(b"connection")
-    if last is None or (last == b"keep-alive" and len(fields) == len(headers)):
-        return False
+def _says_close(headers: HeaderList) -> bool:
     return any(name == b"connection" and _CLOSE.search(value) is not None for name, value in headers)
 
 
