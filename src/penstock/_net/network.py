@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import trio
 
@@ -33,6 +33,17 @@ RESOLVER_THREADS = 16
 # Idle seconds before the first probe, seconds between probes, probes before the connection is given up: a peer that
 # vanished is noticed after six minutes. Below 60 s, probes would cost mobile and NAT devices more than they tell.
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES = 60, 60, 5
+
+# macOS has its own name for the idle time, and some systems lack the other two.
+_PROBES: Final = tuple(
+    (getattr(socket, name), value)
+    for name, value in (
+        ("TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE", KEEPALIVE_IDLE),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
+        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+    )
+    if hasattr(socket, name)
+)
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_LOCAL_PORT = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE})
@@ -143,7 +154,8 @@ class SocketNetwork:
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code:
                     raise OSError(code, os.strerror(code)) from None
-            if sock.getsockname() == sock.getpeername():
+            own = sock.getsockname()
+            if own[1] == address.sockaddr[1] and own == sock.getpeername():
                 # The kernel picked the very port that was dialled: the socket talks to itself, nobody listens.
                 raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
             return SocketStream(sock)
@@ -188,15 +200,8 @@ def _set_options(sock: socket.socket, options: SocketOptions) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if options.keepalive:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        # macOS has its own name for the idle time, and some systems lack the other two.
-        for names, value in (
-            (("TCP_KEEPIDLE", "TCP_KEEPALIVE"), KEEPALIVE_IDLE),
-            (("TCP_KEEPINTVL",), KEEPALIVE_INTERVAL),
-            (("TCP_KEEPCNT",), KEEPALIVE_PROBES),
-        ):
-            option = next((getattr(socket, name) for name in names if hasattr(socket, name)), None)
-            if option is not None:
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        for option, value in _PROBES:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
     if options.local_address is not None:
         if sys.platform == "linux":
             # IP_BIND_ADDRESS_NO_PORT: the port is chosen at connect, so one port serves many destinations.

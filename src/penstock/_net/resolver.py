@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
@@ -169,10 +170,18 @@ def _usable(found: Iterable[Address]) -> list[Address]:
     return [address for address in turns if address is not None][:MAX_ADDRESSES]
 
 
-def _parse_literal(host: str, port: int) -> Address | None:
+@lru_cache(MAX_NAMES)
+def _parse_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    # Kept, because each dial asks, and mostly about the same few hosts.
     try:
-        ip = ipaddress.ip_address(host)
+        return ipaddress.ip_address(host)
     except ValueError:
+        return None
+
+
+def _parse_literal(host: str, port: int) -> Address | None:
+    ip = _parse_ip(host)
+    if ip is None:
         return None
     if isinstance(ip, ipaddress.IPv4Address):
         return Address(socket.AF_INET, (host, port))

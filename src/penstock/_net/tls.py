@@ -180,44 +180,49 @@ class _Handshake:
 
     def finish(self) -> TLSStream:
         """Check what was negotiated, before anybody can send a byte."""
-        self._check_negotiated()
+        tls = self._tls
+        version, suite, protocol = tls.version() or "", tls.cipher(), tls.selected_alpn_protocol()
+        cipher = suite[0] if suite else ""
+        self._check_negotiated(version, cipher, protocol)
         verified_pins: tuple[str, ...] = ()
         if self._pins:
             verdict = self._stored.verified_pins if self._stored else ()
-            verified_pins = verify_pins(self._tls, self._pins, verdict=verdict)
+            verified_pins = verify_pins(tls, self._pins, verdict=verdict)
         return TLSStream(
             self._stream,
-            self._tls,
+            tls,
             self._bios,
+            version=version,
+            cipher=cipher,
+            alpn=protocol,
             unread=self._unread,
             verified_pins=verified_pins,
             keeper=self._keeper(verified_pins),
         )
 
-    def _check_negotiated(self) -> None:
+    def _check_negotiated(self, version: str, cipher: str, protocol: str | None) -> None:
         config = self._profile.config
-        version, suite = self._tls.version() or "", self._tls.cipher()
         # The names sort by age, from "SSLv3" to "TLSv1.3".
         if version < config.minimum_version:
             hint = self._hint_at_version() if version == "TLSv1.2" else ""
             raise TLSError(
                 f"the server negotiated {version}, at least {config.minimum_version} is required{hint}", phase="tls"
             )
-        name = suite[0] if suite else "no suite"
-        if config.ciphers is not None and name not in config.ciphers:
-            raise TLSError(f"the server chose {name}, which is not among the allowed ciphers", phase="tls")
-        self._check_protocol(version, name)
+        if config.ciphers is not None and cipher not in config.ciphers:
+            raise TLSError(
+                f"the server chose {cipher or 'no suite'}, which is not among the allowed ciphers", phase="tls"
+            )
+        self._check_protocol(version, cipher, protocol)
 
-    def _check_protocol(self, version: str, suite: str) -> None:
-        protocol = self._tls.selected_alpn_protocol()
+    def _check_protocol(self, version: str, cipher: str, protocol: str | None) -> None:
         if protocol is None:
             if HTTP1 not in self._protocols:
                 raise TLSError(f"the server did not agree on HTTP/2{self._hint_at_protocol()}", phase="tls")
         elif protocol not in self._protocols:
             # RFC 7301 §3.2; OpenSSL does not look, and cannot know where the offer was the caller's own.
             raise TLSError(f"the server chose the protocol {protocol!r}, which {self._explain_offer()}", phase="tls")
-        elif protocol == HTTP2 and version == "TLSv1.2" and not _FIT_FOR_HTTP2.match(suite):
-            raise TLSError(f"the server chose {suite}, which HTTP/2 forbids (RFC 9113 §9.2.2)", phase="tls")
+        elif protocol == HTTP2 and version == "TLSv1.2" and not _FIT_FOR_HTTP2.match(cipher):
+            raise TLSError(f"the server chose {cipher}, which HTTP/2 forbids (RFC 9113 §9.2.2)", phase="tls")
 
     def _explain_offer(self) -> str:
         if isinstance(self._profile.config.trust, ssl.SSLContext):

@@ -84,6 +84,9 @@ class TLSStream:
         tls: ssl.SSLObject,
         bios: BIOs,
         *,
+        version: str,
+        cipher: str,
+        alpn: str | None,
         unread: bytes = b"",
         verified_pins: tuple[str, ...] = (),
         keeper: SessionKeeper | None = None,
@@ -108,10 +111,9 @@ class TLSStream:
         self._quiet_records = 0
         self.verified_pins = verified_pins
         self.session_reused = bool(tls.session_reused)
-        self.alpn = tls.selected_alpn_protocol()
-        self.version = tls.version() or ""
-        suite = tls.cipher()
-        self.cipher = suite[0] if suite else ""
+        self.alpn = alpn
+        self.version = version
+        self.cipher = cipher
         self.ended_cleanly = False
 
     @property

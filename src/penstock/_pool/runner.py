@@ -398,9 +398,7 @@ class Runner:
         connection: HTTPConnection | None = None
         error: BaseException | None = None
         limit = self.config.connect_timeout if entry.waiter is None else entry.waiter.connect_timeout
-        with trio.CancelScope() as scope:
-            if limit is not None:
-                scope.deadline = self.clock() + limit
+        with trio.CancelScope(deadline=_INF if limit is None else self.clock() + limit) as scope:
             if entry.state is not State.DIALING:
                 scope.cancel()
             entry.handle = scope
