@@ -54,8 +54,14 @@ async def start_tls(
         TLSError: the handshake failed, or ended with a version, suite or protocol that the settings forbid.
     """
     host = host.lower().removesuffix(".").partition("%")[0]
-    handshake = _Handshake(stream, profile, host, port, protocols)
-    await handshake.run()
+    turns = profile.turns
+    turns.under_way += 1
+    try:
+        await turns.take()
+        handshake = _Handshake(stream, profile, host, port, protocols)
+        await handshake.run()
+    finally:
+        turns.under_way -= 1
     return handshake.finish()
 
 
@@ -105,6 +111,7 @@ class _Handshake:
             while not self._step():
                 await self._send()
                 await self._receive()
+                await self._profile.turns.take()
             await self._send()
         except NetworkError as error:
             if self._stored is not None:
