@@ -113,6 +113,9 @@ async def test_a_connect_that_is_refused_later(listener: socket.socket, monkeypa
             super().connect(address)  # type: ignore[arg-type]
             raise BlockingIOError
 
+        def connect_ex(self, address: object) -> int:
+            return errno.EALREADY
+
         def getsockopt(self, *args: int) -> int:  # type: ignore[override]
             return errno.EHOSTUNREACH
 
@@ -121,6 +124,18 @@ async def test_a_connect_that_is_refused_later(listener: socket.socket, monkeypa
         await SocketNetwork().connect(address_of(listener), options=OPTIONS)
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.__cause__.errno == errno.EHOSTUNREACH
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the loop is asked")
+async def test_a_peer_on_this_machine_is_not_waited_for(listener: socket.socket) -> None:
+    with trio.testing.assert_no_checkpoints():
+        stream = await SocketNetwork().connect(address_of(listener), options=OPTIONS)
+    assert stream.try_send(b"ping") == 4
+    stream.close()
+    address = address_of(listener)
+    listener.close()
+    with trio.testing.assert_no_checkpoints(), pytest.raises(ConnectError, match="refused"):
+        await SocketNetwork().connect(address, options=OPTIONS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse when the queue is full")

@@ -46,6 +46,7 @@ _PROBES: Final = tuple(
 )
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_IN_PROGRESS = frozenset({errno.EALREADY, errno.EINPROGRESS})
 _NO_LOCAL_PORT = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 
 
@@ -150,8 +151,10 @@ class SocketNetwork:
             try:
                 sock.connect(address.sockaddr)
             except BlockingIOError:
-                await trio.lowlevel.wait_writable(sock)  # noqa: ASYNC120 - "in progress" is no error to keep
-                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                code = _ask_again(sock, address)
+                if code in _IN_PROGRESS:
+                    await trio.lowlevel.wait_writable(sock)  # noqa: ASYNC120 - "in progress" is no error to keep
+                    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code:
                     raise OSError(code, os.strerror(code)) from None
             own = sock.getsockname()
@@ -189,6 +192,15 @@ class SocketNetwork:
 
     def watcher(self) -> IdleWatcher:
         return SelectorWatcher()
+
+
+def _ask_again(sock: socket.socket, address: Address) -> int:
+    """How a connect stands that was begun just now: 0 if it succeeded, or an `errno`.
+
+    A peer on the same machine has answered by the time that `connect` returns, though it says "in progress". To ask is
+    a tenth of what a round of the loop costs. Only Linux is known to answer this question the same way every time.
+    """
+    return sock.connect_ex(address.sockaddr) if sys.platform == "linux" else errno.EINPROGRESS
 
 
 def _connect_error(target: str, error: OSError) -> ConnectError:
