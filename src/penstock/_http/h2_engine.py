@@ -11,14 +11,13 @@ from h2.exceptions import DenialOfServiceError, H2Error
 from h2.settings import SettingCodes, Settings
 
 from .._errors import ProtocolReason
+from .h2_encoder import CappedEncoder
 from .h2_frames import LARGEST_WINDOW, Code, ConnectionFault, Frame, Kind, code_name
-from .h2_hpack import CappedEncoder
 
 if TYPE_CHECKING:
     from h2.events import Event
 
     from .._http2_config import HTTP2Config
-    from .h2_hpack import DiscreetDecoder
 
 _SETTING: Final = Struct(">HL")
 _KNOWN_SETTINGS: Final = frozenset(map(int, SettingCodes))
@@ -30,13 +29,12 @@ class Engine(H2Connection):
     Args:
         config: windows and limits.
         max_head_size: what the server is asked to keep its field lists within.
-        decoder: keeps what it decodes to itself.
     """
 
     #: Frames on streams that have ended never reach it, so it need not remember how they ended.
     MAX_CLOSED_STREAMS = 0
 
-    def __init__(self, config: HTTP2Config, *, max_head_size: int, decoder: DiscreetDecoder) -> None:
+    def __init__(self, config: HTTP2Config, *, max_head_size: int) -> None:
         # Fields are checked before they get here, in both directions.
         super().__init__(
             H2Configuration(
@@ -57,7 +55,6 @@ class Engine(H2Connection):
             },
         )
         self.encoder = CappedEncoder(config.encoder_table)
-        self.decoder = decoder
         # The gate bounds frames and joins header blocks; a whole block may be longer than a frame.
         self.max_inbound_frame_size = (1 << 24) - 1
         self.initiate_connection()
@@ -95,9 +92,6 @@ class Engine(H2Connection):
         except H2Error as error:
             code = int(getattr(error, "error_code", Code.PROTOCOL_ERROR))
             raise ConnectionFault(code, ProtocolReason.FRAMING, str(error) or code_name(code)) from error
-        except ConnectionFault:
-            # The decoder's own.
-            raise
         except Exception as error:
             # Whatever a server makes h2 stumble over costs that server's connection, and not the pool.
             raise ConnectionFault(Code.INTERNAL_ERROR, ProtocolReason.FRAMING, f"h2 failed: {error!r}") from error

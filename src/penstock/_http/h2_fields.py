@@ -1,8 +1,8 @@
 """Header fields over HTTP/2: what is sent, and our own check of what is received.
 
 h2 checks nothing that leaves, accepts a `:status` of "abc", and ends the whole connection where one response is
-malformed. So fields are encoded as `build_request` has checked them, and what is decoded (see `h2_hpack`) is checked
-here, in one pass. A malformed response then costs its own stream and no other (RFC 9113 §8.1.1).
+malformed. So fields are encoded as `build_request` has checked them, and what is decoded (see `h2_decoder`) is checked
+here. A malformed response then costs its own stream and no other (RFC 9113 §8.1.1).
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ def size_of(fields: Iterable[tuple[bytes, bytes]]) -> int:
     return sum(len(name) + len(value) + 32 for name, value in fields)
 
 
-def check_response(fields: HeaderList) -> int:
-    """Check the head of a response and take `:status` out of it.
+def take_status(fields: HeaderList) -> int:
+    """Take `:status`, which comes first, out of the head of a response.
 
     Raises:
-        StreamFault: the response is malformed (RFC 9113 §8.1.1).
+        StreamFault: there is none, or it is none that a response may have (RFC 9113 §8.3.2).
     """
     if not fields or fields[0][0] != b":status":
         raise _malformed("a response without a status")
@@ -87,21 +87,19 @@ def check_response(fields: HeaderList) -> int:
     if status == b"101":
         # RFC 9113 §8.6.
         raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.UPGRADE, "101 (Switching Protocols) over HTTP/2")
-    check_fields(fields)
     return int(status)
 
 
-def check_fields(fields: HeaderList) -> None:
-    """Check names and values (RFC 9113 §8.2).
+def check_field(name: bytes, value: bytes) -> None:
+    """Check a field of a response that is no pseudo-field (RFC 9113 §8.2).
 
     Raises:
-        StreamFault: one is malformed.
+        StreamFault: it is malformed.
     """
-    for name, value in fields:
-        if name not in _good_names:
-            _check_name(name)
-        if _VALUE.fullmatch(value) is None:
-            raise _malformed(f"the value of the field '{quote_peer(name)}' has a character that must not be there")
+    if name not in _good_names:
+        _check_name(name)
+    if _VALUE.fullmatch(value) is None:
+        raise _malformed(f"the value of the field '{quote_peer(name)}' has a character that must not be there")
 
 
 def _check_name(name: bytes) -> None:

@@ -1,16 +1,16 @@
 """The protocol side of one HTTP/2 connection: bytes in, calls on its exchanges and bytes out. No I/O, no clock.
 
-h2 keeps what it is good at: stream identifiers and states, SETTINGS, the windows we send by, HPACK's place between
-them. Kept from it is what it would answer by ending the connection, or not at all:
+h2 keeps what it is good at: how a stream is opened and what may be sent on it, SETTINGS, the windows we send by. Kept
+from it is what it would answer by ending the connection, or not at all:
 
 - GOAWAY. h2 closes itself and drops what it still had to send, while the server finishes streams up to the last one it
   names (RFC 9113 §6.8).
 - DATA. It is counted and credited here: the connection's window as it arrives, so that a reader who does not read
   holds his own stream's window and nobody else's; a stream's window as it is read, in halves. A response of another
-  length than it announced costs its stream. h2 is told of a stream's last DATA frame without its content.
+  length than it announced costs its stream.
+- Header blocks, see `h2_decoder`. A stream leaves h2 as soon as it has ended, so h2 need not know what came on it.
 - Frames on streams that have ended here. Their header blocks are decoded, for the table's sake, and their DATA is
   credited; nothing is answered, where h2 answers each with a reset.
-- Header fields, see `h2_fields`.
 
 A stream that is reset holds its place until the server is known to have seen the reset: a PING follows it, and PINGs
 are answered in order. Many resets share one PING.
@@ -27,6 +27,7 @@ from h2.exceptions import StreamClosedError
 from .._errors import LocalProtocolError, ProtocolReason, quote_peer
 from .._events import CloseReason
 from .exchange import CapacityChanged, GoingAway, LimitCrossed, ResetsSeen
+from .h2_decoder import FieldDecoder
 from .h2_engine import Engine
 from .h2_fields import request_fields, size_of
 from .h2_floods import Floods
@@ -45,7 +46,6 @@ from .h2_frames import (
     window_update,
 )
 from .h2_gate import FrameGate, unpadded
-from .h2_hpack import DiscreetDecoder
 from .h2_pings import Pings
 from .h2_resets import Resets
 from .h2_window import ReceiveWindow
@@ -152,8 +152,8 @@ class HTTP2Session:
             Kind.GOAWAY: self._on_goaway,
             Kind.WINDOW_UPDATE: self._on_window_update,
         }
-        self._decoder = DiscreetDecoder(2 * max_head_size + 32 * max_head_fields)
-        self._h2 = Engine(config, max_head_size=max_head_size, decoder=self._decoder)
+        self._decoder = FieldDecoder(2 * max_head_size + 32 * max_head_fields)
+        self._h2 = Engine(config, max_head_size=max_head_size)
         self._collect()
         self._grow_window(config.connection_window)
 
@@ -365,22 +365,17 @@ class HTTP2Session:
 
     def _on_headers(self, frame: Frame, now: float) -> None:
         exchange = self._find(frame.stream, Kind.HEADERS, now)
-        decoder = self._decoder
+        block = self._decoder.decode(frame.payload)
         ends = bool(frame.flags & END_STREAM)
         if exchange is None:
-            decoder.may_be_interim = False
-            decoder.decode(frame.payload)
             if ends:
                 self._stream_ended_late(frame.stream)
             return
         if exchange.has_head and not ends:
-            decoder.decode(frame.payload)
             raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "trailers that do not end the response")
-        decoder.may_be_interim = not exchange.has_head and not ends
-        self._h2.hear(frame)
         self.has_answered = True
         self._refusals = 0
-        exchange.on_fields(decoder.fields, ends=ends)
+        exchange.on_fields(block, ends=ends)
         if ends:
             self._remote_ended(frame.stream, exchange, now)
 
@@ -403,8 +398,6 @@ class HTTP2Session:
             )
         if not exchange.has_head:
             raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "content without a head")
-        if ends:
-            self._h2.hear(Frame(Kind.DATA, END_STREAM, frame.stream, b""))
         exchange.on_data(data, padding=size - len(data), ends=ends)
         if ends:
             self._remote_ended(frame.stream, exchange, now)

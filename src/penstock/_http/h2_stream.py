@@ -28,7 +28,7 @@ from .._errors import (
 from .._events import CloseReason
 from .exchange import PEERS_FAULT, Outcome, ResponseHead, reason_of
 from .h1_parser import MAX_INFORMATIONAL
-from .h2_fields import check_fields, check_response, content_length
+from .h2_fields import check_field, content_length, take_status
 from .h2_frames import MAX_FRAME_SIZE, Code, StreamFault, code_name
 from .h2_upload import HTTP2Upload
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .._net.timer import PhaseTimer
     from .._types import HeaderList
     from .h2 import HTTP2Connection
+    from .h2_decoder import HeaderBlock
     from .request import WireRequest
 
 #: Pieces taken without waiting before other tasks get a turn.
@@ -323,25 +324,33 @@ class HTTP2Exchange:
 
     # ---- what the session tells --------------------------------------------------------------------------------------
 
-    def on_fields(self, fields: HeaderList, *, ends: bool) -> None:
+    def on_fields(self, block: HeaderBlock, *, ends: bool) -> None:
         """A header block arrived: an interim head, the final one, or trailers.
 
         Raises:
             StreamFault: it is malformed, or beyond a limit.
         """
+        fields, size, fault = block
         self.response_started = True
-        self._head_left -= sum(len(name) + len(value) + 4 for name, value in fields)
+        # Each field counts as over HTTP/1.1, with a colon, a space and a line end.
+        self._head_left -= size + 4 * len(fields)
         self._fields_left -= len(fields)
         if self._head_left < 0:
             raise _beyond("the head of the response is larger than allowed", "max_head_size")
         if self._fields_left < 0:
             raise _beyond("the response has more header fields than allowed", "max_head_fields")
         if self.has_head:
-            check_fields(fields)
+            if fields:
+                # There are no pseudo-fields in trailers (RFC 9113 §8.1).
+                check_field(*fields[0])
+            if fault is not None:
+                raise fault
             self.trailers = fields
             self._check_complete()
             return
-        status = check_response(fields)
+        status = take_status(fields)
+        if fault is not None:
+            raise fault
         if status < 200:
             self._on_interim(ends)
             return
