@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hpack import Decoder, Encoder, HPACKError, OversizedHeaderListError
+from hpack.huffman_table import decode_huffman
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock._http import h2_huffman
 from penstock._http.h2_decoder import FieldDecoder
 from penstock._http.h2_frames import Code, ConnectionFault, StreamFault
 
@@ -157,15 +161,36 @@ def test_what_is_remembered_is_little_and_no_secret() -> None:
         decoder.decode(literal(b"x-%d" % number_of, b"1") + literal(b"x", b"%d" % number_of))
         decoder.decode(literal(b"n" * 65, b"%d" % number_of))
     for name in (b"set-cookie", b"x-api-key"):
-        decoder.decode(literal(name, b"secret"))
+        for _ in range(2):
+            decoder.decode(literal(name, b"secret"))
         # Never indexed, which is how servers mark what is secret (RFC 7541 §7.1.3).
         decoder.decode(b"\x10" + literal(b"x-b", b"secret")[1:])
-    decoder.decode(literal(b"x", b"v" * 127))
+    for size in (126, 127, 500, 2000, 3000, 100):
+        decoder.decode(literal(b"x-long", b"v" * size))
 
-    known = decoder._known
-    assert len(known) <= 32
-    assert max(map(len, known)) <= 66
-    assert max(map(len, known.values())) <= 8
-    literals = [value for values in known.values() for value in values]
-    assert max(map(len, literals)) <= 127
-    assert not any(b"secret" in value for value in literals)
+    assert len(decoder._names) <= 32
+    assert max(map(len, decoder._names)) <= 66
+    for known in decoder._names.values():
+        assert len(known.values) <= 8
+        assert sum(map(len, known.values)) <= 2048
+        assert not any(b"secret" in value for value in known.values)
+
+
+def test_steps_that_are_remembered_of_the_code_are_bounded() -> None:
+    for step in range(256 * 256):
+        with suppress(HPACKError):
+            h2_huffman.decode_huffman(step.to_bytes(2, "big") * 3)
+
+    assert len(h2_huffman._steps) <= 8192
+
+
+@given(st.one_of(st.binary(max_size=12), st.binary(max_size=12).map(Encoder().huffman_coder.encode)))
+def test_strings_in_huffman_code_mean_what_hpack_says(data: bytes) -> None:
+    expected: bytes | None = None
+    with suppress(HPACKError):
+        expected = decode_huffman(data)
+    found: bytes | None = None
+    with suppress(HPACKError):
+        found = h2_huffman.decode_huffman(data)
+
+    assert found == expected

@@ -15,6 +15,7 @@ from hpack import Decoder, HPACKDecodingError, HPACKError, OversizedHeaderListEr
 from .._errors import PEER_SAID_LIMIT, ProtocolReason
 from .h2_fields import check_field
 from .h2_frames import Code, ConnectionFault, StreamFault
+from .h2_huffman import decode_huffman
 from .headers import is_secret
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
     from .._types import HeaderList
 
-#: Names that are remembered, and values of each; a value that is always another pushes out its own name's only.
+#: Names that are remembered; of each, values, and bytes of those as they stand on the wire. A value that is always
+#: another pushes out its own name's only.
 _NAMES_KEPT: Final = 32
-_VALUES_KEPT: Final = 8
 _LONGEST_NAME: Final = 64
+_VALUES_KEPT: Final = 8
+_BYTES_KEPT: Final = 2048
 
 #: What each field counts besides its bytes (RFC 9113 §6.5.2).
 _FIELD_SIZE: Final = 32
@@ -35,6 +38,9 @@ _INDEXED: Final = 0x80
 _TO_BE_INDEXED: Final = 0x40
 _RESIZING: Final = 0x20
 _WITH_NAME: Final = 0x00
+
+#: How a string begins that is in Huffman code (RFC 7541 §5.2).
+_HUFFMAN: Final = 0x80
 
 #: A number that fills so many bits goes on in the next byte (RFC 7541 §5.1).
 _FOUR_BITS: Final = 0x0F
@@ -62,6 +68,27 @@ class HeaderBlock(NamedTuple):
     fault: StreamFault | None
 
 
+class _Name:
+    """A name that came in a literal, and what its values meant: as they stand on the wire → the field.
+
+    The fields have passed the check, and the name is no secret's.
+    """
+
+    __slots__ = ("name", "values")
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.values: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def remember(self, value: bytes, field: tuple[bytes, bytes]) -> None:
+        """Keep a value, and forget the others where they become too many."""
+        values = self.values
+        if len(values) >= _VALUES_KEPT or sum(map(len, values)) + len(value) > _BYTES_KEPT:
+            values.clear()
+        if len(value) <= _BYTES_KEPT:
+            values[value] = field
+
+
 class FieldDecoder:
     """Decodes the header blocks of one connection.
 
@@ -69,13 +96,13 @@ class FieldDecoder:
         max_size: of a field list, each field counted with 32 bytes more.
     """
 
-    __slots__ = ("_hpack", "_known", "_max_size")
+    __slots__ = ("_hpack", "_max_size", "_names")
 
     def __init__(self, max_size: int) -> None:
         self._hpack = Decoder(max_size)
         self._max_size = max_size
-        # A literal's name as it stands on the wire → its value likewise → the field, which is not malformed.
-        self._known: dict[bytes, dict[bytes, tuple[bytes, bytes]]] = {}
+        # By how it stands on the wire.
+        self._names: dict[bytes, _Name] = {}
 
     @property
     def header_table(self) -> HeaderTable:
@@ -103,35 +130,36 @@ class FieldDecoder:
             ) from error
 
     def _decode(self, data: bytes) -> HeaderBlock:
-        known, table = self._known, self._hpack.header_table
         fields: HeaderList = []
         fault: StreamFault | None = None
         size = at = 0
         end = len(data)
         while at < end:
-            field: tuple[bytes, bytes] | None = None
             value_at = _end_of_lasting_name(data, at)
-            if value_at:
-                stop = value_at + 1 + (data[value_at] & _SEVEN_BITS)
-                values = known.get(data[at:value_at])
-                if values is not None:
-                    field = values.get(data[value_at:stop])
-            if field is not None:
-                if data[at] >= _TO_BE_INDEXED:
-                    table.add(*field)
-            else:
+            name = self._names.get(data[at:value_at]) if value_at else None
+            if name is None:
                 stop = _end(data, at)
                 field = self._next(data[at:stop], is_first=not fields)
                 if field is None:
                     at = stop
                     continue
-                if fields or field[0][:1] != b":":
-                    try:
-                        check_field(*field)
-                        if value_at:
-                            self._remember(data[at:value_at], data[value_at:stop], field)
-                    except StreamFault as error:
-                        fault = fault or error
+                is_new = True
+                if value_at:
+                    name = self._meet(data[at:value_at], field[0])
+            else:
+                stop = _end_of_string(data, value_at)
+                known = name.values.get(data[value_at:stop])
+                is_new = known is None
+                field = known or (name.name, _decode_string(data, value_at, stop))
+                if data[at] >= _TO_BE_INDEXED:
+                    self._hpack.header_table.add(*field)
+            if is_new and (fields or field[0][:1] != b":"):
+                try:
+                    check_field(*field)
+                    if name is not None:
+                        name.remember(data[value_at:stop], field)
+                except StreamFault as error:
+                    fault = fault or error
             fields.append(field)
             size += len(field[0]) + len(field[1])
             if size + _FIELD_SIZE * len(fields) > self._max_size:
@@ -152,18 +180,14 @@ class FieldDecoder:
         [field] = fields
         return field
 
-    def _remember(self, name: bytes, value: bytes, field: tuple[bytes, bytes]) -> None:
-        """Keep what a literal means, within bounds, and no secrets."""
-        if value[0] & _SEVEN_BITS == _SEVEN_BITS or is_secret(field[0]):
-            return
-        values = self._known.get(name)
-        if values is None:
-            if len(self._known) >= _NAMES_KEPT:
-                self._known.clear()
-            values = self._known[name] = {}
-        elif len(values) >= _VALUES_KEPT:
-            values.clear()
-        values[value] = field
+    def _meet(self, wire: bytes, name: bytes) -> _Name | None:
+        """Remember a name; None if its values must not be."""
+        if is_secret(name):
+            return None
+        if len(self._names) >= _NAMES_KEPT:
+            self._names.clear()
+        self._names[wire] = known = _Name(name)
+        return known
 
 
 def _end_of_lasting_name(data: bytes, at: int) -> int:
@@ -191,23 +215,16 @@ def _end_of_lasting_name(data: bytes, at: int) -> int:
 
 
 def _end(data: bytes, at: int) -> int:
-    """Where a representation ends; beyond the block if its last part is cut off.
-
-    Raises:
-        HPACKDecodingError: a number is cut off, or too long.
-    """
+    """Where a representation ends; beyond the block if its last part is cut off."""
     first = data[at]
-    try:
-        if first >= _INDEXED:
-            return _number(data, at, _SEVEN_BITS)[1]
-        if _RESIZING <= first < _TO_BE_INDEXED:
-            return _number(data, at, _FIVE_BITS)[1]
-        name, value_at = _number(data, at, _SIX_BITS if first >= _TO_BE_INDEXED else _FOUR_BITS)
-        if not name:
-            value_at = _end_of_string(data, value_at)
-        return _end_of_string(data, value_at)
-    except IndexError:
-        raise HPACKDecodingError("it ends within a field") from None
+    if first >= _INDEXED:
+        return _number(data, at, _SEVEN_BITS)[1]
+    if _RESIZING <= first < _TO_BE_INDEXED:
+        return _number(data, at, _FIVE_BITS)[1]
+    name, value_at = _number(data, at, _SIX_BITS if first >= _TO_BE_INDEXED else _FOUR_BITS)
+    if not name:
+        value_at = _end_of_string(data, value_at)
+    return _end_of_string(data, value_at)
 
 
 def _end_of_string(data: bytes, at: int) -> int:
@@ -215,16 +232,30 @@ def _end_of_string(data: bytes, at: int) -> int:
     return start + size
 
 
+def _decode_string(data: bytes, at: int, stop: int) -> bytes:
+    if stop > len(data):
+        raise HPACKDecodingError("it ends within a value")
+    text = data[_number(data, at, _SEVEN_BITS)[1] : stop]
+    return decode_huffman(text) if data[at] & _HUFFMAN else text
+
+
 def _number(data: bytes, at: int, mask: int) -> tuple[int, int]:
-    """A number that begins with the bits of `mask` (RFC 7541 §5.1), and where it ends."""
-    number = data[at] & mask
-    at += 1
-    if number < mask:
-        return number, at
-    for shift in _SHIFTS:
-        byte = data[at]
+    """A number that begins with the bits of `mask` (RFC 7541 §5.1), and where it ends.
+
+    Raises:
+        HPACKDecodingError: it is cut off, or too long.
+    """
+    try:
+        number = data[at] & mask
         at += 1
-        number += (byte & _SEVEN_BITS) << shift
-        if byte <= _SEVEN_BITS:
+        if number < mask:
             return number, at
+        for shift in _SHIFTS:
+            byte = data[at]
+            at += 1
+            number += (byte & _SEVEN_BITS) << shift
+            if byte <= _SEVEN_BITS:
+                return number, at
+    except IndexError:
+        raise HPACKDecodingError("it ends within a number") from None
     raise HPACKDecodingError("a number is too long")
