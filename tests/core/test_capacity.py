@@ -277,7 +277,7 @@ def test_a_connection_that_breaks_in_use_or_by_another_cause_teaches_nothing() -
     story.now = 40.0
     story.broken(number, CloseReason.IO_ERROR)
 
-    assert story.endpoint().lesson._ages == []
+    assert story.endpoint().lesson is None
 
 
 def test_an_endpoint_is_kept_while_somebody_holds_an_exchange_of_it() -> None:
@@ -419,7 +419,7 @@ def test_a_last_look_that_fails_beside_others_teaches_nothing_of_idle_times() ->
     assert story.ask() == 1
 
     story.refuse(2)
-    assert story.endpoint().lesson._ages == []
+    assert story.endpoint().lesson is None
     assert story.states()[1] == "DRAINING"
     assert not story.endpoint().health.exchange_failures
     story.release(1)

@@ -112,8 +112,8 @@ def take_and_give_back(machine: PoolMachine, endpoint: Endpoint) -> None:
     machine.release(1.0, entry)
 
 
-@pytest.mark.parametrize("reuse", ["lifo", "round_robin", "least_loaded"])
-def test_acquire_and_release_with_many_idle_connections(reuse: str) -> None:
+@pytest.mark.parametrize(("reuse", "at_most"), [("lifo", 650), ("round_robin", 665), ("least_loaded", 710)])
+def test_acquire_and_release_with_many_idle_connections(reuse: str, at_most: int) -> None:
     costs = []
     for count in (FEW, MANY):
         machine, endpoint = machine_with(count, idle=True, reuse=reuse)
@@ -122,7 +122,7 @@ def test_acquire_and_release_with_many_idle_connections(reuse: str) -> None:
 
     few, many = costs
     assert many == few
-    assert max(few) < 900
+    assert max(few) < at_most
 
 
 def one_entry(endpoint: Endpoint) -> ConnectionEntry:

@@ -237,7 +237,7 @@ def test_only_the_peers_closing_teaches() -> None:
         story.lost(number, CloseReason.UNSOLICITED_DATA)
         story.closed(number)
 
-    assert story.endpoint().lesson.limit is None
+    assert story.endpoint().lesson is None
 
 
 def test_refusals_by_the_last_look_teach_too() -> None:

@@ -63,7 +63,7 @@ def nothing(*_: Any, **__: Any) -> None: ...
 
 @bug
 def a_slot_is_free_before_the_socket_is_closed(patch: Patch) -> None:
-    patch.setattr(Endpoint, "slots", property(lambda self: len(self.connections) - self.states[State.CLOSING]))
+    patch.setattr(Endpoint, "slots", property(lambda self: len(self.connections) - self.closing))
 
 
 @bug
@@ -82,8 +82,8 @@ def the_idle_limit_counts_all_connections(patch: Patch) -> None:
         def settle_and_cut(self: Any, now: float, entry: ConnectionEntry) -> None:
             settle(self, now, entry)
             limit = self.config.max_idle_connections
-            while limit is not None and self.idle and self.total - self.closing > limit:
-                self._close(now, next(iter(self.idle)), CloseReason.SURPLUS)
+            while limit is not None and self.idle.size and self.total - self.closing > limit:
+                self._close(now, self.idle.oldest, CloseReason.SURPLUS)
 
         return settle_and_cut
 
@@ -311,7 +311,7 @@ def a_floor_is_never_restored(patch: Patch) -> None:
 
 @bug
 def an_expired_connection_is_delivered(patch: Patch) -> None:
-    patch.setattr(Duties, "_choose", lambda self, now, endpoint: endpoint.ready.choose())
+    patch.setattr(Duties, "_choose", lambda self, now, endpoint: endpoint.ready.pop())
 
 
 @bug
@@ -439,7 +439,7 @@ def a_connection_that_was_not_needed_is_a_failure(patch: Patch) -> None:
 
 @bug
 def the_newest_connection_is_filled_first(patch: Patch) -> None:
-    patch.setattr(Packed, "key", lambda self, entry: (0, 0, -entry.id))
+    patch.setattr(Packed, "key", lambda self, entry: -entry.id)
 
 
 @bug

@@ -133,5 +133,5 @@ def test_waiters_that_come_and_go_behind_a_full_pool_leave_nothing_behind() -> N
         story.ask("c", wait=30.0)
         story.cancel(max(story.waiters))
 
-    assert len(story.machine._stalled) < 100
+    assert len(story.machine._stalled.notes) < 100
     assert len(story.machine._timers._heap) < 150

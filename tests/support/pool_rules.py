@@ -38,12 +38,17 @@ class Rules(Books):
         require(len(slots) <= endpoint.max_connections, "more slots than the endpoint may use")
         require(len(endpoint.dials) <= self.config.max_dials_per_host, "more dials than may run at once")
         same(list(endpoint.dials), self.of(endpoint, State.DIALING), f"dials to {endpoint.origin}")
-        counted = [len(self.of(endpoint, state)) for state in State]
-        same(endpoint.states, counted, f"states of {endpoint.origin}")
+        counted = {state: len(self.of(endpoint, state)) for state in State}
+        idle = counted[State.IDLE] + counted[State.PROBING]
+        same(endpoint.idle, idle, f"idle connections to {endpoint.origin}")
+        same(endpoint.probing, counted[State.PROBING], f"probes of {endpoint.origin}")
+        same(endpoint.closing, counted[State.CLOSING], f"connections to {endpoint.origin} being closed")
+        same(endpoint.live, idle + counted[State.ACTIVE], f"connections to {endpoint.origin} that can serve")
+        same(endpoint.active, counted[State.ACTIVE] + counted[State.DRAINING], f"busy ones of {endpoint.origin}")
         same(
             set(endpoint.ready), {entry for entry in slots if self.has_room(entry)}, f"ready ones of {endpoint.origin}"
         )
-        same(len(endpoint.ready), len(set(endpoint.ready)), f"ready ones of {endpoint.origin}")
+        same(len(list(endpoint.ready)), len(set(endpoint.ready)), f"ready ones of {endpoint.origin}")
         if self.machine.endpoints.get(endpoint.origin) is not endpoint:
             require(not slots and not len(endpoint.upstream.queue), "an endpoint was forgotten while in use")
 
@@ -59,7 +64,8 @@ class Rules(Books):
         since = [entry.idle_since for entry in machine.idle]
         same(since, sorted(since), "the order of the idle ones")
         limit = self.config.max_idle_connections
-        require(limit is None or len(machine.idle) <= limit, "more idle connections than allowed")
+        same(machine.idle.size, len(since), "the number of the idle ones")
+        require(limit is None or machine.idle.size <= limit, "more idle connections than allowed")
         for entry in live:
             known = self.known[entry]
             same(entry.in_use, known.held, f"exchanges on {entry!r}")
@@ -142,7 +148,7 @@ class Rules(Books):
                 continue
             else:
                 same(machine.total, self.config.max_connections, f"slots, while somebody waits for {endpoint.origin}")
-                require(not machine.idle or machine.closing, "a waiter is held up by somebody's idle connection")
+                require(not machine.idle.size or machine.closing, "a waiter is held up by somebody's idle connection")
 
     def _check_time(self) -> None:
         """Nothing is due before the machine asked to be woken."""

@@ -201,6 +201,7 @@ class TwinWorld(World):
         )
         for endpoint in self.machine.endpoints.values():
             twin = reference.endpoints[endpoint.origin.host]
+            same(endpoint.health.exchange_failures, twin.exchange_failures, "exchanges that failed in a row")
             same(endpoint.health.paused_until, twin.paused_until, "the end of the pause")
             same(endpoint.target, twin.target, "what a prewarm still asks for")
             same(endpoint.expected, twin.expected, "what the next connection is expected to carry")

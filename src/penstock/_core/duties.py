@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from .endpoint import Endpoint
     from .waiters import Waiter
 
+# What every exchange needs: a global name costs less than an attribute of an enumeration.
+_RUNNING = Phase.RUNNING
+_IDLE, _ACTIVE = State.IDLE, State.ACTIVE
+_TAKEN, _FREED = Signal.TAKEN, Signal.FREED
+
 _ENDS = {
     RejectReason.POOL_TIMEOUT: (WaiterState.TIMED_OUT, "timed_out"),
     RejectReason.DIAL_FAILED: (WaiterState.FAILED, "failed"),
@@ -112,43 +117,48 @@ class Duties(Planning):
 
     def _choose(self, now: float, endpoint: Endpoint) -> ConnectionEntry | None:
         """A connection with room that is fit; those found unfit on the way are retired."""
-        while (entry := endpoint.ready.choose()) is not None:
+        ready = endpoint.ready
+        while (entry := ready.pop()) is not None:
+            if now < entry.usable_until and now < entry.idle_since + entry.idle_timeout:
+                return entry
             stale = self._stale(now, entry)
             if stale is None:
                 return entry
             self._retire(now, entry, stale)
         return None
 
-    def _occupy(self, now: float, entry: ConnectionEntry, queued_at: float = INF) -> None:
-        """Count the connection as taken, by somebody who queued since then or not at all, in the step that gives it."""
-        entry.step(Signal.TAKEN)
-        if not entry.in_use:
-            self.idle.pop(entry, None)
+    def _occupy(self, now: float, entry: ConnectionEntry, waited: float = 0.0) -> None:
+        """Count the connection as taken, by somebody who waited for so long, in the step that gives it."""
+        endpoint = entry.endpoint
+        if entry.state is _IDLE:
+            self.idle.remove(entry)
+            endpoint.idle -= 1
+        entry.step(_TAKEN)
         entry.in_use += 1
         entry.exchanges += 1
-        endpoint = entry.endpoint
-        if entry.capacity > 1 and self._has_room(entry):
-            endpoint.ready.add(entry)
-        else:
-            endpoint.ready.discard(entry)
-        counters = endpoint.counters
-        counters.delivered += 1
+        if entry.capacity > 1:
+            if self._has_room(entry):
+                endpoint.ready.add(entry)
+            else:
+                endpoint.ready.discard(entry)
+        endpoint.delivered += 1
         if entry.exchanges > 1:
-            counters.reused += 1
-        if queued_at != INF:
-            counters.waited += 1
-            counters.waited_seconds += now - queued_at
+            endpoint.reused += 1
         if self.observed:
-            waited = 0.0 if queued_at == INF else now - queued_at
             self._emit(events.ConnectionTaken(now, endpoint.origin, entry.id, waited))
 
     def _has_room(self, entry: ConnectionEntry) -> bool:
-        limit = self.config.max_requests_per_connection
-        return entry.in_use + entry.resetting < entry.capacity and (limit is None or entry.exchanges < limit)
+        return entry.in_use + entry.resetting < entry.capacity and entry.exchanges < self._max_exchanges
 
     def _serve_one(self, now: float, waiter: Waiter, entry: ConnectionEntry) -> None:
         """The waiter has one exchange of the connection from now on."""
-        self._occupy(now, entry, waiter.queued_at)
+        waited = 0.0
+        if waiter.queued_at != INF:
+            waited = now - waiter.queued_at
+            counters = waiter.endpoint.counters
+            counters.waited += 1
+            counters.waited_seconds += waited
+        self._occupy(now, entry, waited)
         waiter.served_with(entry)
 
     def _deliver(self, now: float, waiter: Waiter, entry: ConnectionEntry) -> None:
@@ -157,54 +167,68 @@ class Duties(Planning):
         self._serve_one(now, waiter, entry)
         self.actions.append(Deliver(waiter, entry))
 
-    def _note_use(self, now: float, entry: ConnectionEntry, idle_hint: float | None) -> None:
-        """The connection is in order, and its idle time begins unless it carries something."""
-        entry.idle_since = entry.checked_at = now
-        entry.usable_until = (
-            entry.expires_at if idle_hint is None else min(entry.expires_at, now + hinted_idle(idle_hint))
-        )
-
-    def _pass_on(self, now: float, entry: ConnectionEntry) -> None:
+    def _pass_on(self, now: float, entry: ConnectionEntry, idle_hint: float | None) -> None:
         """An exchange gave the connection back in order: to a waiter, or for another endpoint, or to the idle ones."""
-        endpoint = entry.endpoint
+        entry.idle_since = entry.checked_at = now
+        entry.usable_until = entry.expires_at
+        if idle_hint is not None:
+            entry.usable_until = min(entry.expires_at, now + hinted_idle(idle_hint))
         if self.observed:
-            self._emit(events.ConnectionReturned(now, endpoint.origin, entry.id))
-        if self._starving and self._must_yield(now, entry):
+            self._emit(events.ConnectionReturned(now, entry.endpoint.origin, entry.id))
+        if not self.waiting or not self._hand_over(now, entry):
+            self._settle(now, entry)
+
+    def _hand_over(self, now: float, entry: ConnectionEntry) -> bool:
+        """Whether somebody who waits had a use for the connection that came back, or for its slot."""
+        endpoint = entry.endpoint
+        queue = endpoint.upstream.queue
+        if self._starving.notes and self._must_yield(now, entry):
             self._yielding = entry
             self._retire(now, entry, CloseReason.STALLED_GROUP)
             self._plan(now, endpoint)
-        elif self.phase is Phase.RUNNING and endpoint.upstream.queue.size and self._has_room(entry):
-            self._deliver(now, endpoint.upstream.queue.pop(), entry)
-        else:
-            self._settle(now, entry)
+            return True
+        if queue.size and self.phase is _RUNNING and self._has_room(entry):
+            # The server may have seen a reset before its holder gave the connection back: then it was listed.
+            endpoint.ready.discard(entry)
+            self._deliver(now, queue.pop(), entry)
+            return True
+        return False
 
     def _settle(self, now: float, entry: ConnectionEntry) -> None:
         """The connection has room: for a waiter, for the idle ones, or for another endpoint."""
         endpoint = entry.endpoint
         if not entry.in_use:
-            if entry.state is State.ACTIVE:
-                entry.step(Signal.FREED)
-            entry.idle_until = now + endpoint.lesson.idle_timeout(now, self.config.idle_timeout)
-            self.idle[entry] = None
-            check_at = self._next_check(now, entry)
+            if entry.state is _ACTIVE:
+                entry.step(_FREED)
+                self.idle.add(entry)
+                endpoint.idle += 1
+            idle_timeout, check_at = self.config.idle_timeout, now + self._look_after
+            if endpoint.lesson is not None:
+                idle_timeout = endpoint.lesson.idle_timeout(now, idle_timeout)
+                check_at = min(check_at, now + idle_timeout)
+            entry.idle_timeout = idle_timeout
+            check_at = min(check_at, entry.usable_until)
             if check_at < entry.timer_at:
                 self._schedule(entry, check_at)
-        self._list(now, entry)
+        if self._has_room(entry):
+            endpoint.ready.add(entry)
+            if self.waiting:
+                self._serve(now, endpoint)
         limit = self.config.max_idle_connections
-        while limit is not None and len(self.idle) > limit:
-            self._close(now, next(iter(self.idle)), CloseReason.SURPLUS)
-        if self._stalled:
-            self._make_room(now)
-        if endpoint.upstream.queue.fresh:
-            self._make_way(now, endpoint)
+        while limit is not None and self.idle.size > limit:
+            self._close(now, self.idle.oldest, CloseReason.SURPLUS)
+        if self.waiting:
+            if self._stalled.notes:
+                self._make_room(now)
+            if endpoint.upstream.queue.fresh:
+                self._make_way(now, endpoint)
 
     def _list(self, now: float, entry: ConnectionEntry) -> None:
         """List the connection among those with room, if it has any, and serve who waits for it."""
         endpoint = entry.endpoint
         if self._has_room(entry):
             endpoint.ready.add(entry)
-            if endpoint.upstream.queue.size:
-                self._serve(now, endpoint)
+            self._serve(now, endpoint)
         else:
             endpoint.ready.discard(entry)
 
@@ -213,7 +237,7 @@ class Duties(Planning):
         endpoint = entry.endpoint
         entry.capacity = capacity
         if capacity > 1 and type(endpoint.ready) is NewestFirst:
-            endpoint.ready = Packed(self.config.http2_config.soft_streams, endpoint.ready)
+            endpoint.ready = Packed(self.config.http2_config.soft_streams, iter(endpoint.ready.pop, None))
         if capacity > 0:
             entry.barred_until = INF
             endpoint.barred.pop(entry, None)
@@ -231,8 +255,7 @@ class Duties(Planning):
             return CloseReason.KEEP_ALIVE_OFF
         if now >= entry.expires_at:
             return CloseReason.MAX_AGE
-        limit = config.max_requests_per_connection
-        if limit is not None and entry.exchanges >= limit:
+        if entry.exchanges >= self._max_exchanges:
             return CloseReason.MAX_REQUESTS
         if idle_hint is not None and not entry.in_use and hinted_idle(idle_hint) <= 0:
             return CloseReason.KEEPALIVE_HINT
@@ -254,12 +277,9 @@ class Duties(Planning):
 
     def _next_check(self, now: float, entry: ConnectionEntry) -> float:
         """When to look at an idle connection again."""
-        config = self.config
         # A floor connection is past its idle time and stays; whether it is still one is asked again later.
-        idle_until = entry.idle_until if entry.idle_until > now else now + config.idle_timeout
-        interval = config.health_check_interval
-        probe_at = INF if interval is None else entry.checked_at + interval
-        return min(idle_until, entry.usable_until, probe_at, entry.barred_until)
+        idle_until = entry.idle_until if entry.idle_until > now else now + self.config.idle_timeout
+        return min(idle_until, entry.usable_until, entry.checked_at + self._check_interval)
 
     # ---- health ------------------------------------------------------------------------------------------------------
 
@@ -267,19 +287,22 @@ class Duties(Planning):
         """What an exchange says about its endpoint; nothing if `succeeded` is None."""
         endpoint = entry.endpoint
         if succeeded:
-            if endpoint.health.exchange_failures or endpoint.health.pauses:
+            if endpoint.troubled:
                 self._recover(now, endpoint)
         elif succeeded is not None:
             entry.failed = True
             self._exchange_failed(now, endpoint)
 
     def _recover(self, now: float, endpoint: Endpoint) -> None:
-        if endpoint.health.exchange_succeeded(self.config):
+        recovered = endpoint.health.exchange_succeeded(self.config)
+        endpoint.troubled = endpoint.health.is_unhealthy
+        if recovered:
             if self.observed:
                 self._emit(events.EndpointRecovered(now, endpoint.origin))
             self._plan(now, endpoint)
 
     def _exchange_failed(self, now: float, endpoint: Endpoint) -> None:
+        endpoint.troubled = True
         if endpoint.health.exchange_failed(now, self.config, self._chance()):
             self._pause(now, endpoint)
 
@@ -295,6 +318,7 @@ class Duties(Planning):
 
     def _pause(self, now: float, endpoint: Endpoint) -> None:
         """The endpoint failed too often: its idle connections are suspect, and no dial goes out for a while."""
+        endpoint.troubled = True
         self._close_idle(now, endpoint, CloseReason.UNHEALTHY_ENDPOINT)
         health = endpoint.health
         if self.observed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .connection import ConnectionEntry, State
 from .expiry import IdleLesson
 from .health import Health
 from .selection import ReuseOrder, reuse_order
@@ -14,9 +13,16 @@ from .waiters import WaitQueue
 if TYPE_CHECKING:
     from .._config import PoolConfig
     from .._types import Origin
+    from .connection import ConnectionEntry
 
 
-class Counters:
+class _EveryExchange:
+    """What every exchange counts."""
+
+    __slots__ = ("acquires", "delivered", "released", "reused")
+
+
+class Counters(_EveryExchange):
     """What has happened so far, as integers; they only grow.
 
     Always: acquires = delivered − refused + failed + timed_out + cancelled + rejected + queued,
@@ -25,10 +31,8 @@ class Counters:
     """
 
     __slots__ = (
-        "acquires",
         "cancelled",
         "closed",
-        "delivered",
         "dials_failed",
         "dials_given_up",
         "dials_ok",
@@ -36,8 +40,6 @@ class Counters:
         "failed",
         "refused",
         "rejected",
-        "released",
-        "reused",
         "timed_out",
         "waited",
         "waited_seconds",
@@ -63,7 +65,7 @@ class Counters:
 
     def add(self, other: Counters) -> None:
         """Add the other's counts to these."""
-        for name in self.__slots__:
+        for name in (*_EveryExchange.__slots__, *Counters.__slots__):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
@@ -80,18 +82,30 @@ class Upstream:
         self.queue = WaitQueue()
 
 
-class Endpoint:
-    """One origin with its connections.
+class _ForEveryExchange(Counters):
+    """What else every exchange reads or writes of its endpoint; together in memory, as in `connection`."""
+
+    __slots__ = ("idle", "last_used", "lesson", "min_idle", "ready", "target", "troubled")
+
+
+class Endpoint(_ForEveryExchange):
+    """One origin with its connections, and with its counts: one object less to fetch for every exchange.
 
     Attributes:
         route: how the owner reaches it; the core never looks inside.
         multiplexes: whether its connections may turn out to carry several exchanges at once.
         expected: exchanges that the next connection is expected to have room for: what the latest one had. Infinity
             while that is not known.
-        states: how many connections stand in each state, by `State`.
+        live: connections that can serve, now or after what they carry: IDLE, ACTIVE and PROBING.
+        idle: how many of those carry no exchange: IDLE and PROBING.
+        probing: how many of those are being probed.
+        closing: connections being closed.
         ready: connections with room, in the order of the reuse strategy.
         dials: connections being dialled, oldest first.
         barred: connections on which the server allows no exchange at all.
+        troubled: whether something failed that an exchange which succeeds would make up for; looked up for every
+            exchange, which spares it a look at `health`.
+        lesson: what the server taught about its idle limit; None while it has closed no idle connection.
         target: connections that a prewarm asked for and that are not there yet; 0 if none.
         last_used: when somebody last acquired, released or prewarmed; a declared endpoint is always in use.
         closed_by_reason: closes so far, by the value of their reason.
@@ -101,23 +115,19 @@ class Endpoint:
     __slots__ = (
         "barred",
         "closed_by_reason",
+        "closing",
         "connections",
-        "counters",
         "declared",
         "dials",
         "expected",
         "health",
-        "last_used",
-        "lesson",
         "limits_crossed",
+        "live",
         "max_connections",
-        "min_idle",
         "multiplexes",
         "origin",
-        "ready",
+        "probing",
         "route",
-        "states",
-        "target",
         "timer_at",
         "upstream",
     )
@@ -133,6 +143,7 @@ class Endpoint:
         declared: bool,
         multiplexes: bool,
     ) -> None:
+        super().__init__()
         self.origin = origin
         self.route = route
         self.max_connections = max_connections
@@ -142,13 +153,16 @@ class Endpoint:
         self.expected: float = INF if multiplexes else 1
         self.upstream = Upstream(self)
         self.connections: dict[ConnectionEntry, None] = {}
-        self.states = [0] * len(State)
+        self.live = 0
+        self.idle = 0
+        self.probing = 0
+        self.closing = 0
         self.ready: ReuseOrder = reuse_order(config.reuse)
         self.dials: dict[ConnectionEntry, None] = {}
         self.barred: dict[ConnectionEntry, None] = {}
         self.health = Health()
-        self.lesson = IdleLesson()
-        self.counters = Counters()
+        self.troubled = False
+        self.lesson: IdleLesson | None = None
         self.closed_by_reason: dict[str, int] = {}
         self.limits_crossed: dict[str, int] = {}
         self.target = 0
@@ -156,15 +170,25 @@ class Endpoint:
         self.timer_at = INF
 
     @property
+    def counters(self) -> Counters:
+        """What has happened there so far."""
+        return self
+
+    @property
     def slots(self) -> int:
         """Slots in use: every connection from before its dial until after its close."""
         return len(self.connections)
 
     @property
-    def live(self) -> int:
-        """Connections that can serve, now or after what they carry."""
-        states = self.states
-        return states[State.IDLE] + states[State.ACTIVE] + states[State.PROBING]
+    def active(self) -> int:
+        """Connections that carry an exchange, those included that take no other."""
+        return len(self.connections) - len(self.dials) - self.idle - self.closing
+
+    def peer_closed(self, now: float, entry: ConnectionEntry) -> None:
+        """The server closed one of its idle connections."""
+        if self.lesson is None:
+            self.lesson = IdleLesson()
+        self.lesson.peer_closed(now, now - entry.idle_since)
 
     def is_in_use(self, now: float, idle_timeout: float) -> bool:
         """Whether it was declared, or used within the idle time; only then its floor is kept."""

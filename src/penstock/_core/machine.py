@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from .actions import Action
 
 
+# What every exchange needs: a global name costs less than an attribute of an enumeration.
+_RUNNING = Phase.RUNNING
+_ACTIVE = State.ACTIVE
+
+
 class PoolMachine(Duties):
     """All decisions of a pool, and nothing else: one method per event."""
 
@@ -93,13 +98,13 @@ class PoolMachine(Duties):
         Returns:
             A connection, counted as taken; or None, and then nothing has been counted: call `acquire`.
         """
-        if self.phase is not Phase.RUNNING or endpoint.upstream.queue.size:
+        if self.phase is not _RUNNING or (self.waiting and endpoint.upstream.queue.size):
             return None
         entry = self._choose(now, endpoint)
         if entry is None:
             return None
         self.arrivals += 1
-        endpoint.counters.acquires += 1
+        endpoint.acquires += 1
         endpoint.last_used = now
         self._occupy(now, entry)
         if endpoint.min_idle or endpoint.target:
@@ -153,7 +158,7 @@ class PoolMachine(Duties):
         entry.in_use -= 1
         entry.exchanges -= 1
         if reason is CloseReason.PEER_CLOSED and not entry.in_use:
-            endpoint.lesson.peer_closed(now, now - entry.idle_since)
+            endpoint.peer_closed(now, entry)
         if entry.state is State.ACTIVE:
             self._retire(now, entry, reason)
         elif entry.state is State.DRAINING and not entry.in_use:
@@ -197,18 +202,16 @@ class PoolMachine(Duties):
         if not entry.in_use:
             raise RuntimeError(f"{entry!r} was released more often than it was taken")
         endpoint = entry.endpoint
-        endpoint.counters.released += 1
-        endpoint.last_used = max(endpoint.last_used, now)
+        endpoint.released += 1
+        endpoint.last_used = now
         entry.in_use -= 1
         if resetting:
             entry.resetting += 1
-        was_active = entry.state is State.ACTIVE
-        if was_active and reason is None:
-            reason = self._unfit(now, entry, idle_hint)
-        if was_active and reason is None:
-            self._note_use(now, entry, idle_hint)
-            self._pass_on(now, entry)
-            self._judge(now, entry, succeeded)
+        was_active = entry.state is _ACTIVE
+        if was_active and reason is None and (reason := self._unfit(now, entry, idle_hint)) is None:
+            self._pass_on(now, entry, idle_hint)
+            if endpoint.troubled or not succeeded:
+                self._judge(now, entry, succeeded)
         else:
             # What ends the connection ends everything on it, and is one failure.
             verdict = succeeded if was_active or not entry.failed else succeeded or None
@@ -231,7 +234,6 @@ class PoolMachine(Duties):
         self.release(now, entry, succeeded=None)
         entry.idle_since = idle_since
         if entry.state is State.IDLE:
-            entry.idle_until -= now - idle_since
             entry.usable_until = usable_until
             stale = self._stale(now, entry)
             if stale is not None:
@@ -256,6 +258,9 @@ class PoolMachine(Duties):
         self._end_dial(entry)
         self._expect(endpoint, capacity)
         entry.step(Signal.CONNECTED)
+        endpoint.live += 1
+        endpoint.idle += 1
+        self.idle.add(entry)
         entry.handle = handle
         entry.opened_at = entry.checked_at = now
         entry.expires_at = entry.usable_until = now + life_span(self.config.keep_alive_timeout, self._chance())
@@ -267,7 +272,7 @@ class PoolMachine(Duties):
             self._set_capacity(now, entry, capacity)
             self._serve_fresh(now, entry)
             if not entry.in_use:
-                self._note_use(now, entry, None)
+                entry.idle_since = now
                 self._settle(now, entry)
             elif endpoint.upstream.queue.size:
                 self._serve(now, endpoint)
@@ -343,7 +348,7 @@ class PoolMachine(Duties):
         """An idle connection was seen to be unfit. No-op if it is not idle any more: its exchange will find out."""
         if entry.state is State.IDLE:
             if reason is CloseReason.PEER_CLOSED:
-                entry.endpoint.lesson.peer_closed(now, now - entry.idle_since)
+                entry.endpoint.peer_closed(now, entry)
             self._close(now, entry, reason)
             self._ended_by_server(now, entry)
 
@@ -358,6 +363,7 @@ class PoolMachine(Duties):
                 self._exchange_failed(now, endpoint)
             return
         entry.step(Signal.PROBE_OK)
+        endpoint.probing -= 1
         entry.checked_at = now
         if self._has_room(entry):
             endpoint.ready.restore(entry)
@@ -407,13 +413,14 @@ class PoolMachine(Duties):
         """The connection is gone with whatever it carried; those who hold exchanges of it release them later."""
         if entry.is_open or entry.state is State.DRAINING:
             if entry.state is State.IDLE and reason is CloseReason.PEER_CLOSED:
-                entry.endpoint.lesson.peer_closed(now, now - entry.idle_since)
+                entry.endpoint.peer_closed(now, entry)
             self._close(now, entry, reason)
             self._ended_by_server(now, entry)
 
     def closed(self, now: float, entry: ConnectionEntry) -> None:
         """A connection that was to be closed is closed: its slot is free."""
         entry.step(Signal.CLOSED)
+        entry.endpoint.closing -= 1
         self.closing -= 1
         self._free_slot(now, entry)
 
@@ -496,11 +503,11 @@ class PoolMachine(Duties):
         if entry.state is not State.IDLE:
             return
         stale = self._stale(now, entry)
-        interval = self.config.health_check_interval
         if stale is not None:
             self._close(now, entry, stale)
-        elif interval is not None and now >= entry.checked_at + interval:
+        elif now >= entry.checked_at + self._check_interval:
             entry.step(Signal.PROBE)
+            entry.endpoint.probing += 1
             entry.endpoint.ready.discard(entry)
             self.actions.append(Probe(entry))
         else:
@@ -536,7 +543,7 @@ class PoolMachine(Duties):
         )
         room = bool(self.idle) and not all(waiter.retried for waiter in waiters)
         if room:
-            self._close(now, next(iter(self.idle)), CloseReason.RESOURCE_EXHAUSTED)
+            self._close(now, self.idle.oldest, CloseReason.RESOURCE_EXHAUSTED)
         for waiter in waiters:
             if room and not waiter.retried:
                 waiter.retried = True

@@ -22,6 +22,7 @@ from .._events import CloseReason
 from .actions import Close, Dial, Emit, WakeAt
 from .connection import ConnectionEntry, Signal, State
 from .endpoint import Counters
+from .idle import IdleLine
 from .sizing import Hindrance, floor_deficit, hindrance
 from .stalled import StalledLine
 from .timers import INF, Timers
@@ -59,7 +60,7 @@ class Planning:
         closing: how many of them are being closed.
         waiting: waiters in all queues.
         arrivals: how many have come for a connection; the number of the latest.
-        idle: every connection without an exchange, the one idle for longest first.
+        idle: every connection without an exchange, IDLE or PROBING, the one idle for longest first.
         forgotten: what was counted for endpoints that are no longer kept.
     """
 
@@ -74,9 +75,14 @@ class Planning:
         self.closing = 0
         self.waiting = 0
         self.arrivals = 0
-        self.idle: OrderedDict[ConnectionEntry, None] = OrderedDict()
+        self.idle = IdleLine()
         self.forgotten = Counters()
         self._chance = chance
+        # Limits that may be missing, as numbers.
+        self._max_exchanges = INF if config.max_requests_per_connection is None else config.max_requests_per_connection
+        self._check_interval = INF if config.health_check_interval is None else config.health_check_interval
+        # When to look at a connection that became idle, unless its server promised less.
+        self._look_after = min(config.idle_timeout, self._check_interval)
         self._timers: Timers[ConnectionEntry | Waiter | Endpoint] = Timers()
         self._wake_at = INF
         self._connection_number = 0
@@ -146,9 +152,8 @@ class Planning:
         """A connection showed how many exchanges the next one will carry, and so how many waiters a dial covers."""
         if not endpoint.multiplexes:
             return
-        limit = self.config.max_requests_per_connection
         # A server that allows nothing at all says nothing about its next connection.
-        expected = INF if capacity <= 0 else capacity if limit is None else min(capacity, limit)
+        expected = INF if capacity <= 0 else min(capacity, self._max_exchanges)
         if expected != endpoint.expected:
             endpoint.expected = expected
             endpoint.upstream.queue.covering.expect(endpoint.dials)
@@ -195,7 +200,7 @@ class Planning:
         self._stall(endpoint.upstream)
         self._refill(now)
         self._plan(now, endpoint)
-        if self._stalled:
+        if self._stalled.notes:
             self._make_room(now)
 
     def _refill(self, now: float) -> None:
@@ -252,17 +257,16 @@ class Planning:
         if self.phase is not Phase.RUNNING or self.closing or not self.idle:
             return
         if self._oldest_stalled(now) is not None:
-            self._close(now, next(iter(self.idle)), CloseReason.STALLED_GROUP)
+            self._close(now, self.idle.oldest, CloseReason.STALLED_GROUP)
 
     def _make_way(self, now: float, endpoint: Endpoint) -> None:
         """The endpoint is full of connections that somebody does not want: close the idle ones, unless some close."""
         oldest = endpoint.upstream.queue.oldest_uncovered
-        states = endpoint.states
         if (
             oldest is not None
             and oldest.fresh
-            and states[State.IDLE]
-            and not states[State.CLOSING]
+            and endpoint.idle > endpoint.probing
+            and not endpoint.closing
             and endpoint.slots >= endpoint.max_connections
             and not endpoint.barred
             and self.phase is Phase.RUNNING
@@ -279,6 +283,7 @@ class Planning:
         if entry.in_use:
             endpoint = entry.endpoint
             entry.step(Signal.LATCH)
+            endpoint.live -= 1
             entry.close_reason = reason
             endpoint.ready.discard(entry)
             if self.observed:
@@ -288,15 +293,21 @@ class Planning:
             self._close(now, entry, reason)
 
     def _close(self, now: float, entry: ConnectionEntry, reason: CloseReason) -> None:
-        endpoint = entry.endpoint
-        if entry.state is State.DIALING:
+        endpoint, state = entry.endpoint, entry.state
+        if state is State.DIALING:
             endpoint.counters.dials_given_up += 1
             self._end_dial(entry)
+        elif state is not State.DRAINING:
+            endpoint.live -= 1
+            if state is not State.ACTIVE:
+                endpoint.idle -= 1
+                endpoint.probing -= state is State.PROBING
+                self.idle.remove(entry)
         entry.step(Signal.CLOSE)
+        endpoint.closing += 1
         if entry.close_reason is None:
             entry.close_reason = reason
         endpoint.ready.discard(entry)
-        self.idle.pop(entry, None)
         self._timers.cancel(entry)
         self.closing += 1
         if self.observed:

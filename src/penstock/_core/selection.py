@@ -10,9 +10,8 @@ alone. So `lifo` becomes `Packed` there.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,61 +31,107 @@ class ReuseOrder(Protocol):
     def discard(self, entry: ConnectionEntry) -> None:
         """The connection has no room any more; no-op if it is not here."""
 
-    def choose(self) -> ConnectionEntry | None:
-        """The connection to take next; it stays in the order."""
-
-    def __len__(self) -> int: ...
+    def pop(self) -> ConnectionEntry | None:
+        """Take out the connection to use next; whoever uses it adds it again if it still has room."""
 
     def __iter__(self) -> Iterator[ConnectionEntry]: ...
 
 
-class NewestFirst(OrderedDict["ConnectionEntry", None]):
-    """`lifo`."""
+class NewestFirst:
+    """`lifo`: a ring from the one that came first to the one that came last, and through the order itself.
+
+    It goes through the entries, for whoever takes a connection needs that object anyway: a host among thousands is
+    seldom in the processor's caches, and each further object would have to be fetched.
+    """
+
+    __slots__ = ("ready_after", "ready_before")
+
+    def __init__(self) -> None:
+        self.ready_before: Any = self
+        self.ready_after: Any = self
 
     def add(self, entry: ConnectionEntry) -> None:
         """Put it last: it is the newest."""
-        self[entry] = None
-        self.move_to_end(entry)
+        if entry.ready_after is not None:
+            self.discard(entry)
+        last = self.ready_before
+        entry.ready_before = last
+        entry.ready_after = self
+        last.ready_after = self.ready_before = entry
 
     def restore(self, entry: ConnectionEntry) -> None:
         """Put it first: a probe must not make it look newer than what was used meanwhile."""
-        self[entry] = None
-        self.move_to_end(entry, last=False)
+        first = self.ready_after
+        entry.ready_before = self
+        entry.ready_after = first
+        first.ready_before = self.ready_after = entry
 
     def discard(self, entry: ConnectionEntry) -> None:
         """Take it out if it is here."""
-        self.pop(entry, None)
+        before, after = entry.ready_before, entry.ready_after
+        if after is not None:
+            before.ready_after = after
+            after.ready_before = before
+            entry.ready_before = entry.ready_after = None
 
-    def choose(self) -> ConnectionEntry | None:
+    def pop(self) -> ConnectionEntry | None:
         """The one that came last."""
-        return next(reversed(self), None)
+        if self.ready_before is self:
+            return None
+        last: ConnectionEntry = self.ready_before
+        self.ready_before = before = last.ready_before
+        before.ready_after = self
+        last.ready_before = last.ready_after = None
+        return last
+
+    def __iter__(self) -> Iterator[ConnectionEntry]:
+        entry = self.ready_after
+        while entry is not self:
+            yield entry
+            entry = entry.ready_after
 
 
 class OldestFirst(NewestFirst):
     """`round_robin`."""
 
-    def choose(self) -> ConnectionEntry | None:
+    __slots__ = ()
+
+    def pop(self) -> ConnectionEntry | None:
         """The one that came first."""
-        return next(iter(self), None)
+        if self.ready_after is self:
+            return None
+        first: ConnectionEntry = self.ready_after
+        self.discard(first)
+        return first
+
+
+#: Bits of a connection's number in a key, and of how many exchanges it has carried.
+_BITS = 64
+_NUMBER = (1 << _BITS) - 1
 
 
 class LeastLoaded:
     """`least_loaded`: a heap with lazy removal, O(log n)."""
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int, int, ConnectionEntry]] = []
-        self._keys: dict[ConnectionEntry, tuple[int, int, int]] = {}
+    __slots__ = ("_heap", "_listed")
 
-    def key(self, entry: ConnectionEntry) -> tuple[int, int, int]:
+    def __init__(self) -> None:
+        # Plain numbers, for they are compared often, and mostly with some that no cache holds. One is live while it is
+        # the `ready_key` of the connection whose number it ends in.
+        self._heap: list[int] = []
+        self._listed: dict[int, ConnectionEntry] = {}
+
+    def key(self, entry: ConnectionEntry) -> int:
         """What the connections are sorted by; unlike that of any other."""
-        return (entry.in_use, entry.exchanges, entry.id)
+        return ((entry.in_use << _BITS) + entry.exchanges << _BITS) + entry.id
 
     def add(self, entry: ConnectionEntry) -> None:
         """Sort it in by its present load."""
         key = self.key(entry)
-        if self._keys.get(entry) != key:
-            self._keys[entry] = key
-            heappush(self._heap, (*key, entry))
+        if entry.ready_key != key:
+            entry.ready_key = key
+            self._listed[entry.id] = entry
+            heappush(self._heap, key)
             self._compact()
 
     def restore(self, entry: ConnectionEntry) -> None:
@@ -94,33 +139,36 @@ class LeastLoaded:
         self.add(entry)
 
     def discard(self, entry: ConnectionEntry) -> None:
-        """Forget it; its record in the heap dies when it surfaces, or in a clean-up."""
-        if self._keys.pop(entry, None) is not None:
+        """Forget it; its key in the heap dies when it surfaces, or in a clean-up."""
+        if entry.ready_key is not None:
+            entry.ready_key = None
+            del self._listed[entry.id]
             self._compact()
 
-    def choose(self) -> ConnectionEntry | None:
+    def pop(self) -> ConnectionEntry | None:
         """The one with the smallest key."""
         while self._heap:
-            record = self._heap[0]
-            if self._keys.get(record[3]) == record[:3]:
-                return record[3]
-            heappop(self._heap)
+            key = heappop(self._heap)
+            entry = self._listed.get(key & _NUMBER)
+            if entry is not None and entry.ready_key == key:
+                entry.ready_key = None
+                del self._listed[entry.id]
+                return entry
         return None
 
     def _compact(self) -> None:
-        if len(self._heap) > 2 * len(self._keys) + 64:
-            self._heap = [(*key, live) for live, key in self._keys.items()]
+        if len(self._heap) > 2 * len(self._listed) + 64:
+            self._heap = [entry.ready_key for entry in self._listed.values() if entry.ready_key is not None]
             heapify(self._heap)
 
-    def __len__(self) -> int:
-        return len(self._keys)
-
     def __iter__(self) -> Iterator[ConnectionEntry]:
-        return iter(self._keys)
+        return iter(self._listed.values())
 
 
 class Packed(LeastLoaded):
     """`lifo` where connections carry several exchanges: the oldest first, up to so many each; then the least loaded."""
+
+    __slots__ = ("_soft_limit",)
 
     def __init__(self, soft_limit: int, entries: Iterable[ConnectionEntry]) -> None:
         super().__init__()
@@ -128,9 +176,9 @@ class Packed(LeastLoaded):
         for entry in entries:
             self.add(entry)
 
-    def key(self, entry: ConnectionEntry) -> tuple[int, int, int]:
+    def key(self, entry: ConnectionEntry) -> int:
         """All below the soft limit are alike; their age decides."""
-        return (0 if entry.in_use < self._soft_limit else entry.in_use, 0, entry.id)
+        return entry.id if entry.in_use < self._soft_limit else (entry.in_use << _BITS) + entry.id
 
 
 def reuse_order(name: str) -> ReuseOrder:

@@ -11,8 +11,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from .connection import State
-
 if TYPE_CHECKING:
     from .endpoint import Endpoint
 
@@ -46,4 +44,4 @@ def floor_deficit(endpoint: Endpoint, now: float, idle_timeout: float) -> int:
     Dials in flight count as there; so do connections that are being closed, until their slots are free.
     """
     wanted = max(endpoint.floor(now, idle_timeout), endpoint.target)
-    return wanted - endpoint.live - len(endpoint.dials) - endpoint.states[State.CLOSING] if wanted else 0
+    return wanted - endpoint.live - len(endpoint.dials) - endpoint.closing if wanted else 0

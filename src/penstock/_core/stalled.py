@@ -20,17 +20,17 @@ _COMPACT_ABOVE = 64
 
 
 class StalledLine:
-    """A heap of upstreams by their oldest waiter; O(log n) amortised."""
+    """A heap of upstreams by their oldest waiter; O(log n) amortised.
 
-    __slots__ = ("_heap", "_noted")
+    Attributes:
+        notes: the heap, outdated notes included; if it is empty, nobody is held up.
+    """
+
+    __slots__ = ("_noted", "notes")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, Upstream]] = []
+        self.notes: list[tuple[int, Upstream]] = []
         self._noted: dict[Upstream, int] = {}
-
-    def __len__(self) -> int:
-        """Notes, outdated ones included; 0 means that nobody is held up."""
-        return len(self._heap)
 
     def add(self, upstream: Upstream) -> None:
         """Note the upstream; no-op if nobody waits there without a dial."""
@@ -38,15 +38,15 @@ class StalledLine:
         if oldest is None or self._noted.get(upstream) == oldest.number:
             return
         self._noted[upstream] = oldest.number
-        heappush(self._heap, (oldest.number, upstream))
-        if len(self._heap) > 2 * len(self._noted) + _COMPACT_ABOVE:
-            self._heap = [note for note in self._heap if self._noted.get(note[1]) == note[0]]
-            heapify(self._heap)
+        heappush(self.notes, (oldest.number, upstream))
+        if len(self.notes) > 2 * len(self._noted) + _COMPACT_ABOVE:
+            self.notes = [note for note in self.notes if self._noted.get(note[1]) == note[0]]
+            heapify(self.notes)
 
     def first(self, belongs: Callable[[Upstream], bool]) -> Upstream | None:
         """The upstream whose oldest waiter has waited longest, of those that still belong here."""
-        while self._heap:
-            number, upstream = self._heap[0]
+        while self.notes:
+            number, upstream = self.notes[0]
             if self._noted.get(upstream) == number:
                 oldest = upstream.queue.oldest_uncovered
                 if oldest is not None and oldest.number == number and belongs(upstream):
@@ -55,5 +55,5 @@ class StalledLine:
                 if oldest is not None and oldest.number != number:
                     self.add(upstream)
                     continue
-            heappop(self._heap)
+            heappop(self.notes)
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from .._core.connection import State
 from .._core.sizing import Hindrance
 from .._errors import ConnectError, PenstockError, PoolClosed, PoolFull, PoolTimeout, RequestError
 from .._events import RejectReason
@@ -75,12 +74,11 @@ def _binding_limit(machine: PoolMachine, waiter: Waiter) -> str:
 def ledger_of(machine: PoolMachine, waiter: Waiter) -> dict[str, int]:
     """The counts that explain a wait: those of the endpoint, and of the pool where they differ in kind."""
     endpoint = waiter.endpoint
-    states = endpoint.states
     return {
-        "active": states[State.ACTIVE] + states[State.DRAINING],
-        "idle": states[State.IDLE] + states[State.PROBING],
-        "dialing": states[State.DIALING],
-        "closing": states[State.CLOSING],
+        "active": endpoint.active,
+        "idle": endpoint.idle,
+        "dialing": len(endpoint.dials),
+        "closing": endpoint.closing,
         "limit": endpoint.max_connections,
         "waiting": machine.waiting,
         "total": machine.total,

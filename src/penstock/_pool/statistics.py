@@ -161,14 +161,13 @@ def _connection(entry: ConnectionEntry, now: float) -> ConnectionStatistics:
 
 
 def _endpoint(endpoint: Endpoint, now: float) -> EndpointStatistics:
-    states = endpoint.states
     queue = endpoint.upstream.queue
     return EndpointStatistics(
         origin=endpoint.origin,
-        active=states[State.ACTIVE] + states[State.DRAINING],
-        idle=states[State.IDLE] + states[State.PROBING],
-        dialing=states[State.DIALING],
-        closing=states[State.CLOSING],
+        active=endpoint.active,
+        idle=endpoint.idle,
+        dialing=len(endpoint.dials),
+        closing=endpoint.closing,
         waiting=len(queue),
         oldest_wait=max((now - waiter.queued_at for waiter in queue), default=0.0),
         max_connections=endpoint.max_connections,
