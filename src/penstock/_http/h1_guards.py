@@ -41,14 +41,14 @@ def read_lines(engine: HTTP1Engine, head: bytes) -> tuple[int, bytes, HeaderList
         Refusal: the head is malformed.
     """
     try:
-        return engine.read_head(head[:-4].split(b"\r\n"))
+        return engine.read_head(head)
     except Refusal:
         # Every engine refuses folds.
         if b"\r\n " not in head and b"\r\n\t" not in head:
             raise
     if head[head.find(b"\r\n") + 2] in b" \t":
         raise Refusal("the first header field of the response begins with white space")
-    return engine.read_head(_FOLD.sub(b" ", head[:-4]).split(b"\r\n"))
+    return engine.read_head(_FOLD.sub(b" ", head))
 
 
 def check_framing_fields(headers: HeaderList, fields: dict[bytes, bytes]) -> None:

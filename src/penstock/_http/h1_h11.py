@@ -1,18 +1,29 @@
-"""Lines of a head read by h11, the reference."""
+"""Heads read by h11, line by line, each line once.
+
+h11 judges every line of a head by itself: only several Content-Length or Transfer-Encoding fields concern each other,
+and those the framing refuses for every engine. So a line that h11 has accepted is remembered with what h11 said of it,
+and most lines of most answers are the same as in the answer before. What is remembered can only accept; every refusal
+is h11's own.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import h11
 from h11 import InformationalResponse, Response
 
-from .h1_engines import Refusal
+from .h1_engines import Refusal, check_characters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .._types import HeaderList
+
+#: An API's answers have a dozen lines that come back, and a few that never do.
+_LINES_KEPT: Final = 512
+_LONGEST_LINE_KEPT: Final = 256
+
+#: Secret, and never twice the same.
+_NEVER_KEPT: Final = (b"set-cookie", b"set-cookie2")
 
 #: h11 normalises these, while here every value stays as sent, for the framing to judge.
 _REWRITTEN: Final = (b"content-length", b"transfer-encoding")
@@ -21,22 +32,51 @@ _INTERIM: Final = b"HTTP/1.1 103 \r\n"
 _REQUEST: Final = h11.Request(method=b"GET", target=b"/", headers=[(b"Host", b"-")])
 
 
-class H11Reader:
-    """Reads lines with h11; see `LineReader`."""
+class H11Engine:
+    """Reads heads with h11; see `HTTP1Engine`."""
 
-    __slots__ = ("_judge", "name")
+    __slots__ = ("_fields", "_judge", "_statuses", "name")
 
     def __init__(self) -> None:
         self.name = "h11"
         self._judge = _ask()
+        self._statuses: dict[bytes, tuple[int, bytes]] = {}
+        self._fields: dict[bytes, tuple[bytes, bytes]] = {}
 
-    def read_status(self, line: bytes) -> tuple[int, bytes]:
-        """See `LineReader.read_status`."""
+    def read_head(self, head: bytes) -> tuple[int, bytes, HeaderList]:
+        """See `HTTP1Engine.read_head`."""
+        lines = head[:-4].split(b"\r\n")
+        status_line = lines.pop(0)
+        status, reason = self._statuses.get(status_line) or self._read_status(status_line)
+        fields: list[Any] = list(map(self._fields.get, lines))
+        if None in fields:
+            self._read_missing(lines, fields)
+        return status, reason, fields
+
+    def _read_status(self, line: bytes) -> tuple[int, bytes]:
+        check_characters(line)
         event = _read(_ask(), line + b"\r\n\r\n")
-        return event.status_code, bytes(event.reason)
+        known = (event.status_code, bytes(event.reason))
+        if len(self._statuses) < _LINES_KEPT and len(line) <= _LONGEST_LINE_KEPT:
+            self._statuses[line] = known
+        return known
 
-    def read_fields(self, lines: Sequence[bytes]) -> HeaderList:
-        """See `LineReader.read_fields`."""
+    def _read_missing(self, lines: list[bytes], fields: list[Any]) -> None:
+        """Fill the gaps in `fields` by asking h11."""
+        gaps = [at for at, pair in enumerate(fields) if pair is None]
+        unknown = [lines[at] for at in gaps]
+        pairs = self._read_fields(unknown)
+        known = self._fields
+        if len(known) >= _LINES_KEPT:
+            # Most of them were never seen again. Those that are will be back with the next answer.
+            known.clear()
+        for at, line, pair in zip(gaps, unknown, pairs, strict=True):
+            fields[at] = pair
+            if len(line) <= _LONGEST_LINE_KEPT and pair[0] not in _NEVER_KEPT:
+                known[line] = pair
+
+    def _read_fields(self, lines: list[bytes]) -> HeaderList:
+        check_characters(b"".join(lines))
         try:
             # Any number of interim responses may come, so that one h11 connection can judge for ever.
             event = _read(self._judge, _INTERIM + b"\r\n".join(lines) + b"\r\n\r\n")

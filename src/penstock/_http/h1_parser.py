@@ -138,7 +138,7 @@ class ResponseParser:
         if end < 0 or size > self._budget or not data.startswith(_STARTS):
             return None
         try:
-            status, reason, headers = self._engine.read_head(data[:end].split(b"\r\n"))
+            status, reason, headers = self._engine.read_head(data[:size])
             fields = dict(headers)
             check_framing_fields(headers, fields)
         except Refusal:
