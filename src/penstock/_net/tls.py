@@ -54,14 +54,8 @@ async def start_tls(
         TLSError: the handshake failed, or ended with a version, suite or protocol that the settings forbid.
     """
     host = host.lower().removesuffix(".").partition("%")[0]
-    turns = profile.turns
-    turns.under_way += 1
-    try:
-        await turns.take()
-        handshake = _Handshake(stream, profile, host, port, protocols)
-        await handshake.run()
-    finally:
-        turns.under_way -= 1
+    handshake = _Handshake(stream, profile, host, port, protocols)
+    await handshake.run()
     return handshake.finish()
 
 
@@ -111,7 +105,6 @@ class _Handshake:
             while not self._step():
                 await self._send()
                 await self._receive()
-                await self._profile.turns.take()
             await self._send()
         except NetworkError as error:
             if self._stored is not None:

@@ -14,7 +14,6 @@ from .._core.pins import pins_for
 from .._errors import TLSError
 from .sessions import SessionStore
 from .tls_bios import make_bios
-from .turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -53,15 +52,13 @@ class TLSProfile:
     Attributes:
         config: the settings.
         bios: what the connections speak with OpenSSL through.
-        turns: whose step it is, of the handshakes that are under way.
     """
 
-    __slots__ = ("_offers", "bios", "config", "turns")
+    __slots__ = ("_offers", "bios", "config")
 
     def __init__(self, config: TLSConfig) -> None:
         self.config = config
         self.bios = make_bios()
-        self.turns = Turns()
         self._offers: dict[tuple[str, ...], Offer] = {}
 
     @property
