@@ -5,16 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from functools import cache, partial
+from functools import cache
 
 import trio
 
 from ..server import Ask, Server
 
 Fetch = Callable[[], Awaitable[bytes]]
-Send = Callable[[bytes], Awaitable[object]]
-Receive = Callable[[], Awaitable[bytes]]
 
 
 def connect(server: Server) -> socket.socket:
@@ -55,16 +52,3 @@ async def receive(sock: socket.socket) -> bytes:
             return sock.recv(65536)
         except (BlockingIOError, ssl.SSLWantReadError):
             await trio.lowlevel.wait_readable(sock)
-
-
-def open_pipe(server: Server, stack: AsyncExitStack) -> tuple[Send, Receive]:
-    """A connection as one would use it by hand: trio's socket, or one of the standard library in TLS."""
-    if server.authority is None:
-        sock = stack.enter_context(trio.socket.from_stdlib_socket(connect(server)))
-        return sock.send, partial(sock.recv, 65536)
-    secure = stack.enter_context(connect(server))
-    return partial(_send, secure), partial(receive, secure)
-
-
-async def _send(secure: socket.socket, data: bytes) -> None:
-    secure.send(data)

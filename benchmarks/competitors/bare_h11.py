@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
 
 import h11
+import trio
 
 from ..server import Ask, Server
-from .bare import Fetch, Receive, Send, fields, open_pipe
+from .bare import Fetch, connect, fields, receive
 
 LIBRARIES = ("h11",)
 LOOP = "trio"
+
+Send = Callable[[bytes], Awaitable[object]]
+Receive = Callable[[], Awaitable[bytes]]
 
 
 @asynccontextmanager
 async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Fetch]]:
     """Yield one fetcher per connection."""
     async with AsyncExitStack() as stack:
-        yield [_fetcher(*open_pipe(server, stack), fields(server, ask), ask) for _ in range(count)]
+        fetchers: list[Fetch] = []
+        for _ in range(count):
+            if server.authority is None:
+                sock = stack.enter_context(trio.socket.from_stdlib_socket(connect(server)))
+                send: Send = sock.send
+                read: Receive = partial(sock.recv, 65536)
+            else:
+                secure = stack.enter_context(connect(server))
+                send, read = partial(_send, secure), partial(receive, secure)
+            fetchers.append(_fetcher(send, read, fields(server, ask), ask))
+        yield fetchers
+
+
+async def _send(secure: Any, data: bytes) -> None:
+    secure.send(data)
 
 
 def _fetcher(send: Send, read: Receive, headers: list[tuple[str, str]], ask: Ask) -> Fetch:

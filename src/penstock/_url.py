@@ -217,6 +217,8 @@ def _check_characters(text: str) -> None:
         raise InvalidURL(f"the URL holds {found[0]!r} at position {found.start()}; percent-encode it")
 
 
+# A server has many URLs. What is refused is not remembered, so neither is user information.
+@lru_cache(maxsize=512)
 def _split_authority(authority: str, scheme: str) -> tuple[str, int]:
     if "@" in authority:
         raise InvalidURL("the URL holds user information; pass Authorization yourself")

@@ -229,6 +229,39 @@ def test_what_h11_remembers_is_bounded_and_never_a_cookie() -> None:
     assert len(engine._statuses) <= 512  # type: ignore[attr-defined]
 
 
+def test_what_h11_remembers_is_no_secret_and_bounded_however_long_a_head_is() -> None:
+    engine = make_engine("h11")
+    for count in (500, 5000):
+        fields = b"".join(b"X-%d: %d\r\n" % (number, count) for number in range(count))
+        engine.read_head(b"HTTP/1.1 200 OK\r\nX-Api-Key: k\r\nX-Auth-Token: t\r\n" + fields + b"\r\n")
+
+        assert len(engine._fields) <= 512  # type: ignore[attr-defined]
+        assert b"X-Api-Key: k" not in engine._fields  # type: ignore[attr-defined]
+        assert b"X-Auth-Token: t" not in engine._fields  # type: ignore[attr-defined]
+
+
+def test_an_interrupt_within_h11_spoils_no_later_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    engine = make_engine("h11")
+    engine.read_head(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(h11.Connection, "next_event", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            engine.read_head(b"HTTP/1.1 200 OK\r\nC: d\r\n\r\n")
+    assert engine.read_head(b"HTTP/1.1 200 OK\r\nE: f\r\n\r\n") == (200, b"OK", [(b"e", b"f")])
+
+
+def test_what_fails_while_llhttp_calls_back_leaves_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def overflow(_: bytes) -> bytes:
+        raise RecursionError
+
+    monkeypatch.setattr("penstock._http.h1_httptools._lower", overflow)
+    with pytest.raises(RecursionError):
+        make_engine("httptools").read_head(b"HTTP/1.1 200 OK\r\nNever-Seen-At-All: b\r\n\r\n")
+
+
 def test_a_refusal_leaves_nothing_behind() -> None:
     # The last two never pass the guards.
     bad = [b"A : b", b"A: b\n\nC: d", b"A: b\nC: d"]

@@ -9,7 +9,17 @@ import pytest
 import trio
 
 import penstock
-from penstock.testing import ScriptedPeer, head, serve_echo, serve_in_turn, serve_ok, stall
+from penstock import events
+from penstock.testing import (
+    FakeNetwork,
+    ScriptedPeer,
+    head,
+    serve_echo,
+    serve_in_turn,
+    serve_ok,
+    serve_then_close_idle,
+    stall,
+)
 from tests.support.scene import Scene, assert_at_rest, scene, settle
 from tests.support.server import closes_while_uploading, closes_without_answer
 
@@ -228,3 +238,40 @@ async def test_a_replay_is_not_forgotten_behind_others(suspended: bool, autojump
         assert trio.current_time() < 5
         await settle()
         assert_at_rest(s.pool, s.network)
+
+
+async def test_dead_connections_to_two_full_servers_are_told_apart(autojump_clock: MockClock) -> None:
+    """Seen at the hand-over, while the total is full: two waiters stand in two queues, each with its own place."""
+    async with FakeNetwork(latency=0.001) as network:
+        for host in ("a.test", "b.test"):
+            network.listen(host, 80, serve_then_close_idle(0.01))
+        config = penstock.PoolConfig(max_connections=2)
+        async with penstock.Pool(config, network=network) as pool, penstock.Client(pool=pool) as client:
+            urls = ["http://a.test", "http://b.test"]
+            for url in urls:
+                await client.get(url)
+            await trio.sleep(0.03)
+            async with trio.open_nursery() as nursery:
+                for url in urls:
+                    nursery.start_soon(client.get, url)
+            statistics = pool.statistics()
+            assert statistics.waiting == 0
+            assert statistics.counts.refused == 2
+
+
+async def test_a_waiter_that_was_refused_has_the_number_of_its_arrival(autojump_clock: MockClock) -> None:
+    queued: list[int] = []
+
+    class Queue:
+        def event(self, event: events.Event) -> None:
+            if isinstance(event, events.WaiterQueued):
+                queued.append(event.waiter)
+
+    async with FakeNetwork(latency=0.001) as network:
+        network.listen("a.test", 80, serve_then_close_idle(0.01))
+        async with penstock.Pool(network=network) as pool, penstock.Client(pool=pool) as client:
+            await client.get("http://a.test")
+            await trio.sleep(0.03)
+            pool.add_instrument(Queue())
+            await client.get("http://a.test")
+    assert queued == [2]

@@ -120,6 +120,7 @@ class Client:
         """Close the client, and its own pool. An exception from inside leaves as itself."""
         self._state = ClientState.CLOSED
         self._pool = None
+        self._composer.forget()
         if self._owned is not None:
             await self._owned.__aexit__(kind, error, trace)  # noqa: ASYNC102 - closes everything before it waits
 

@@ -111,6 +111,11 @@ class Composer:
         # The client's own, so that the credentials of its callers go when it goes.
         self._check_fields = lru_cache(_KNOWN_FIELDS)(check_fields)
 
+    def forget(self) -> None:
+        """Keep nothing of what was asked: its fields may be credentials."""
+        self._known.clear()
+        self._check_fields.cache_clear()
+
     def recall(self, method: str, url: str | URL) -> Call:
         """What `compose` makes of a request without options; as nothing in it ever differs, it is made once."""
         try:
@@ -171,7 +176,9 @@ class Composer:
         if headers is not None:
             fields = merge(fields, to_fields(headers))
         ending = None if trailers is None else make_trailers(trailers)
-        header_set = self._check_fields(where.origin, tuple(fields))
+        # Fields that are large are rarely sent twice, and would be kept.
+        is_small = sum(len(value) for _, value in fields) <= _LONGEST_KNOWN
+        header_set = (self._check_fields if is_small else check_fields)(where.origin, tuple(fields))
         return Call(
             method,
             where,

@@ -1,7 +1,7 @@
 """Who reads the heads of HTTP/1.1 responses, and which parser a pool uses for it.
 
-An engine is given one whole head at a time, which has passed the guards, and says what stands in it. Where a message
-ends, and what its body is, no engine decides.
+An engine is given one whole head at a time and says what stands in it. Where a message ends, and what its body is, no
+engine decides.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def make_engine(choice: HTTP1EngineChoice = "auto") -> HTTP1Engine:
             from .h1_httptools import HttptoolsEngine
 
             return HttptoolsEngine()
-        except ImportError:
+        except ImportError as error:
             if choice == "httptools":
-                raise
+                raise ImportError("http1_engine='httptools' needs httptools 0.8 or later: penstock[fast]") from error
     from .h1_h11 import H11Engine
 
     return H11Engine()

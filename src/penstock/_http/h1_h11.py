@@ -14,6 +14,7 @@ import h11
 from h11 import InformationalResponse, Response
 
 from .h1_engines import Refusal, check_characters
+from .headers import is_secret
 
 if TYPE_CHECKING:
     from .._types import HeaderList
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 #: An API's answers have a dozen lines that come back, and a few that never do.
 _LINES_KEPT: Final = 512
 _LONGEST_LINE_KEPT: Final = 256
-
-#: Secret, and never twice the same.
-_NEVER_KEPT: Final = (b"set-cookie", b"set-cookie2")
 
 #: h11 normalises these, while here every value stays as sent, for the framing to judge.
 _REWRITTEN: Final = (b"content-length", b"transfer-encoding")
@@ -57,7 +55,9 @@ class H11Engine:
         check_characters(line)
         event = _read(_ask(), line + b"\r\n\r\n")
         known = (event.status_code, bytes(event.reason))
-        if len(self._statuses) < _LINES_KEPT and len(line) <= _LONGEST_LINE_KEPT:
+        if len(self._statuses) >= _LINES_KEPT:
+            self._statuses.clear()
+        if len(line) <= _LONGEST_LINE_KEPT:
             self._statuses[line] = known
         return known
 
@@ -72,7 +72,7 @@ class H11Engine:
             known.clear()
         for at, line, pair in zip(gaps, unknown, pairs, strict=True):
             fields[at] = pair
-            if len(line) <= _LONGEST_LINE_KEPT and pair[0] not in _NEVER_KEPT:
+            if len(known) < _LINES_KEPT and len(line) <= _LONGEST_LINE_KEPT and not is_secret(pair[0]):
                 known[line] = pair
 
     def _read_fields(self, lines: list[bytes]) -> HeaderList:
@@ -80,7 +80,8 @@ class H11Engine:
         try:
             # Any number of interim responses may come, so that one h11 connection can judge for ever.
             event = _read(self._judge, _INTERIM + b"\r\n".join(lines) + b"\r\n\r\n")
-        except Refusal:
+        except BaseException:
+            # What it was given, in part or whole, must not meet the next lines.
             self._judge = _ask()
             raise
         items = event.headers.raw_items()

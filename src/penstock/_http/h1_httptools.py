@@ -32,7 +32,9 @@ _NAMES: dict[bytes, bytes] = {}
 
 def _lower(name: bytes) -> bytes:
     lower = name.lower()
-    if len(_NAMES) < _NAMES_KEPT and len(name) <= _LONGEST_NAME_KEPT:
+    if len(_NAMES) >= _NAMES_KEPT:
+        _NAMES.clear()
+    if len(name) <= _LONGEST_NAME_KEPT:
         _NAMES[name] = lower
     return lower
 
@@ -77,8 +79,8 @@ def _feed(parser: HttpResponseParser, head: bytes) -> None:
     try:
         parser.feed_data(head)
     except HttpParserCallbackError as error:
-        # What is called back cannot fail by itself: the user pressed Ctrl+C meanwhile.
-        raise KeyboardInterrupt from error
+        # What is called back was interrupted, or had no room: nothing that the server did.
+        raise error.__context__ or KeyboardInterrupt() from error
     except (HttpParserError, HttpParserUpgrade) as error:
         raise Refusal(f"the response is malformed: {str(error)[:80]}") from error
 

@@ -112,8 +112,8 @@ class ResponseParser:
     def feed_head(self, data: bytes) -> ResponseHead | None:
         """Take bytes that arrived before the final head was complete; None means more are needed.
 
-        The engine sees whole heads only, and only those that passed the checks here, so the verdict comes from the
-        bytes and not from how they were cut.
+        The engine sees whole heads only, and whatever it refuses is looked at anew in the order of its bytes, so the
+        verdict comes from the bytes and not from how they were cut.
 
         Raises:
             RemoteProtocolError: the bytes are no HTTP/1 response, or break a limit.
@@ -158,7 +158,7 @@ class ResponseParser:
         while True:
             wire = self._wire
             if known < _START_SIZE and not wire.startswith(_STARTS):
-                _check_start(bytes(wire[:_START_SIZE]))
+                _check_start(bytes(wire[: min(_START_SIZE, self._budget)]))
             end = wire.find(b"\r\n\r\n", known - 3 if known > 3 else 0)
             stop = end + 4 if end >= 0 else len(wire)
             lines = wire.count(b"\n", known, stop)

@@ -233,7 +233,8 @@ class _Handshake:
         if not self._profile.config.session_resumption:
             return None
         stored = self._stored
-        serves_once = stored is not None and (stored.serves_once or not self._tls.session_reused)
-        if stored is not None and serves_once and self._sessions.get(self._endpoint) is stored:
+        was_refused = stored is not None and not self._tls.session_reused
+        serves_once = was_refused or (stored is not None and stored.serves_once)
+        if was_refused and self._sessions.get(self._endpoint) is stored:
             self._sessions.drop(self._endpoint)
         return SessionKeeper(self._sessions, self._endpoint, verified_pins, serves_once=serves_once)

@@ -186,17 +186,20 @@ class Runner:
         now = self.clock()
         entry = None if fresh else machine.take(now, endpoint)
         if entry is not None:
-            place = stands_for or machine.arrivals
+            number = machine.arrivals
             if machine.actions:
                 self.perform()
             self._watch.forget(entry)
             reason = entry.handle.look()
             if reason is None:
-                return Lease(self, entry, timer, place)
-            waiter = _make_waiter(endpoint, timer, now, priority=priority, tenant=tenant, place=place)
+                return Lease(self, entry, timer, stands_for or number)
+            waiter = _make_waiter(endpoint, timer, now, priority=priority, tenant=tenant, stands_for=stands_for)
+            waiter.number = number
             entry = machine.refuse(now, waiter, entry, reason)
         else:
-            waiter = _make_waiter(endpoint, timer, now, priority=priority, tenant=tenant, place=stands_for, fresh=fresh)
+            waiter = _make_waiter(
+                endpoint, timer, now, priority=priority, tenant=tenant, stands_for=stands_for, fresh=fresh
+            )
             if fresh:
                 machine.acquire_fresh(now, waiter)
             else:
@@ -458,7 +461,7 @@ def _make_waiter(
     *,
     priority: int,
     tenant: str | None,
-    place: int,
+    stands_for: int,
     fresh: bool = False,
 ) -> Waiter:
     limits = timer.limits
@@ -469,5 +472,5 @@ def _make_waiter(
         tenant=tenant,
         connect_timeout=limits.connect,
         fresh=fresh,
-        stands_for=place,
+        stands_for=stands_for,
     )
