@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any
 
 from . import machine, page, scenarios
-from .nginx import ServerMissing
 from .resources import raise_descriptor_limit
+from .server import ServerMissing
 
 RESULTS = Path(__file__).parent / "results" / "results.json"
 
@@ -104,8 +104,14 @@ class _Both(io.TextIOBase):
 
 
 def _conclude(found: Mapping[str, Any], file: Path) -> int:
-    missed = sum(not target["met"] for data in found.values() for target in data.get("targets", []))
-    print(f"{missed} target(s) not met" if missed else "every measured target is met", end="")
+    verdicts = [target["met"] for data in found.values() for target in data.get("targets", [])]
+    missed, unknown = verdicts.count(False), verdicts.count(None)
+    if missed:
+        print(f"{missed} target(s) not met", end="")
+    else:
+        print("every measured target is met" if True in verdicts else "no target was measured", end="")
+    if unknown:
+        print(f", {unknown} not measured", end="")
     print(f"; everything stands in {file}")
     for name, data in found.items():
         if "failed" in data:

@@ -180,12 +180,13 @@ def rows_of(table: Mapping[str, Any], figures: Sequence[Figure]) -> tuple[list[s
 
 
 def check(targets: Sequence[Target], figure: Figure, found: Found) -> list[dict[str, Any]]:
-    """Compare with each target; print the verdicts, and return those whose two sides were measured."""
-    verdicts = []
+    """Compare with each target; print and return the verdicts, None for one of which a side was not measured."""
+    verdicts: list[dict[str, Any]] = []
     for of, over, limit, bound in targets:
         name = f"{', '.join(of)}: {figure.label} {bound} {limit:.2f} × {over[0] if of[1] == over[1] else over[1]}"
         if of not in found.samples or over not in found.samples:
             print(f"target: {name}: not measured")
+            verdicts.append({"name": name, "found": None, "bound": bound, "limit": limit, "met": None})
             continue
         ours, theirs = (spread([sample[figure.key] for sample in found.samples[cell]]).median for cell in (of, over))
         ratio = ours / theirs

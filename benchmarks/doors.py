@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from .nginx import BODY, ServerMissing
+from .nginx import BODY
 from .processes import stop
-from .server import Server
+from .server import Server, ServerMissing
 
 RESUMED, FULL = b"r", b"."
 

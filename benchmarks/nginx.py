@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .processes import stop
-from .server import STREAMS_PER_CONNECTION, Server, write_certificate
+from .server import STREAMS_PER_CONNECTION, Server, ServerMissing, write_certificate
 
 BODY = b"x" * 120
 
@@ -84,10 +84,6 @@ class Nginx(NamedTuple):
     http2_clear: Server
     http2_tls: Server
     version: str
-
-
-class ServerMissing(RuntimeError):
-    """nginx is not installed, or did not start."""
 
 
 @contextmanager

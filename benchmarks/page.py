@@ -78,11 +78,7 @@ def _scenario(name: str, module: ModuleType, data: Mapping[str, Any], folder: Pa
             parts.append(f"Not measured: {competitor}; {what} was missing.\n")
     else:
         parts.append(f"```text\n{data.get('printed', '').strip()}\n```\n")
-    rows = [
-        [_say(target), f"{target['found']:.2f}", "met" if target["met"] else "**not met**"]
-        for target in data.get("targets", [])
-        if "situations" in data
-    ]
+    rows = [[_say(target), *_verdict(target)] for target in data.get("targets", []) if "situations" in data]
     return [*parts, _table(["target", "found", ""], rows)] if rows else parts
 
 
@@ -107,6 +103,12 @@ def _situation(
 
 def _say(target: Mapping[str, Any]) -> str:
     return str(target["name"])
+
+
+def _verdict(target: Mapping[str, Any]) -> tuple[str, str]:
+    if target["met"] is None:
+        return "", "not measured"
+    return f"{target['found']:.2f}", "met" if target["met"] else "**not met**"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

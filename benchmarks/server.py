@@ -51,9 +51,20 @@ class Ask(NamedTuple):
         return {} if self.body is None else {"content-type": "application/json"}
 
 
+class ServerMissing(RuntimeError):
+    """Something that a server needs is not installed, or it did not start."""
+
+
 def write_certificate(directory: Path) -> str:
-    """Write `server.pem` for 127.0.0.1, with its key, and return the path of the certificate to trust."""
-    import trustme
+    """Write `server.pem` for 127.0.0.1, with its key, and return the path of the certificate to trust.
+
+    Raises:
+        ServerMissing: nothing here can make a certificate.
+    """
+    try:
+        import trustme
+    except ModuleNotFoundError:
+        raise ServerMissing("the package trustme, which makes the server's certificate, is not installed") from None
 
     authority = trustme.CA()
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(directory / "server.pem"))

@@ -81,6 +81,6 @@ def test_an_httptools_that_judges_otherwise_is_not_used(
     monkeypatch.setattr("httptools.HttpResponseParser", parser)
 
     assert make_engine("auto").name == "h11"
-    with pytest.raises(ImportError, match="http1_engine='httptools' needs httptools 0.8 or later") as caught:
+    with pytest.raises(ImportError, match=r"http1_engine='httptools' needs httptools 0\.8 or later") as caught:
         make_engine("httptools")
     assert re.search(message, str(caught.value.__cause__))
