@@ -8,7 +8,7 @@ by somebody else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import trio
 
@@ -72,6 +72,9 @@ class Outcome(NamedTuple):
     idle_hint: float | None = None
     resetting: bool = False
 
+
+#: How nearly every exchange ends: with a whole answer, on a connection that takes another.
+SERVED: Final = Outcome(None)
 
 #: Reasons that count against the endpoint's health.
 PEERS_FAULT = frozenset({CloseReason.IO_ERROR, CloseReason.PROTOCOL_ERROR, CloseReason.TIMED_OUT})

@@ -28,7 +28,7 @@ from .._errors import (
 from .._events import CloseReason
 from .._net.stream import look
 from .._net.tls_stream import TLSStream
-from .exchange import PEERS_FAULT, Outcome, reason_of
+from .exchange import PEERS_FAULT, SERVED, Outcome, reason_of
 from .h1_engines import make_engine
 from .h1_parser import ResponseParser
 from .upload import Upload
@@ -55,9 +55,6 @@ _READ_AHEAD: Final = 262144
 
 #: How much of an unread body is read to save a connection: less than a new TLS handshake costs.
 DRAIN_SIZE: Final = 65536
-
-#: How nearly every exchange ends.
-_SERVED: Final = Outcome(None)
 
 
 class Room(Enum):
@@ -473,7 +470,7 @@ class HTTP1Exchange:
         if close is not None or parser.idle_hint is not None:
             self.outcome = Outcome(close, idle_hint=parser.idle_hint)
         else:
-            self.outcome = _SERVED
+            self.outcome = SERVED
         if close is None:
             self._connection.exchange_served()
 

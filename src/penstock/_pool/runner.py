@@ -23,7 +23,7 @@ from .._core.machine import PoolMachine
 from .._core.waiters import Waiter, WaiterState
 from .._errors import ConnectTimeout, PenstockError, PoolClosed, RequestError
 from .._events import CloseReason
-from .._http.exchange import CapacityChanged, GoingAway, LimitCrossed, ResetsSeen
+from .._http.exchange import SERVED, CapacityChanged, GoingAway, LimitCrossed, ResetsSeen
 from .._net.network import is_resource_exhaustion
 from .._net.timer import Watchdog
 from .forks import forks
@@ -254,21 +254,22 @@ class Runner:
         if exchange is None or outcome is None:
             machine.put_back(now, entry)
         else:
-            reason = outcome.close
-            if reason is None:
-                # What TLS has decrypted beyond the answer is as unasked for as what the parser has left, and nobody
-                # who watches the socket would see it.
-                reason = entry.handle.look_behind()
-            # Who was answered has no complaint, whatever ended the connection; who was not cannot tell.
-            answered = True if exchange.response_started else None
-            machine.release(
-                now,
-                entry,
-                reason,
-                succeeded=False if outcome.failed else answered,
-                idle_hint=outcome.idle_hint,
-                resetting=outcome.resetting,
-            )
+            # What TLS has decrypted beyond the answer is as unasked for as what the parser has left, and nobody who
+            # watches the socket would see it.
+            reason = outcome.close or entry.handle.look_behind()
+            if outcome is SERVED:
+                machine.release(now, entry, reason)
+            else:
+                # Who was answered has no complaint, whatever ended the connection; who was not cannot tell.
+                answered = True if exchange.response_started else None
+                machine.release(
+                    now,
+                    entry,
+                    reason,
+                    succeeded=False if outcome.failed else answered,
+                    idle_hint=outcome.idle_hint,
+                    resetting=outcome.resetting,
+                )
         if entry.state is State.IDLE:
             self._watch.went_idle(entry)
         if machine.actions:
