@@ -83,7 +83,8 @@ def _run(name: str, module: ModuleType, options: argparse.Namespace) -> dict[str
         print(f"not measured: {error}")
     except Exception as error:  # noqa: BLE001
         traceback.print_exc()
-        data = {"failed": f"{type(error).__name__}: {error}", "broken": True}
+        # Not in its own words, which may hold paths of this machine.
+        data = {"failed": f"it ended with {type(error).__name__}", "broken": True}
     seconds = round(time.monotonic() - started)
     print(f"\n{name} took {seconds} s\n", flush=True)
     return {**data, "printed": printed.getvalue(), "seconds": seconds}

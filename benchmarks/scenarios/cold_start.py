@@ -65,9 +65,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     with running_nginx(cores.server) as nginx:
         for number in range(options.samples + 1):
             for competitor in chosen:
+                cell = competitor.name, CHARTS[0]
+                if cell in found.failed:
+                    continue
                 sample = _sample(PROGRAMS[competitor].text(nginx.http1.url), cores.client)
-                if number:  # the first round fills the caches of the disk and of the compiler
-                    found.samples[competitor.name, CHARTS[0]].append(sample)
+                if isinstance(sample, str):
+                    found.failed[cell] = sample
+                    del found.samples[cell]
+                    print(f"{competitor.name}: {sample}")
+                elif number:  # the first round fills the caches of the disk and of the compiler
+                    found.samples[cell].append(sample)
         server = f"nginx {nginx.version}"
     shown = show([Situation(CHARTS[0], {}, chosen)], FIGURES, found)
     return {"server": server, "rounds": options.samples, "missing": missing, **shown, "targets": _check(found)}
@@ -77,10 +84,12 @@ def _has(program: cold_programs.Program) -> bool:
     return find_spec(program.module) is not None
 
 
-def _sample(program: str, core: int | None) -> dict[str, float]:
-    """Run the program in a fresh interpreter; what it reports."""
+def _sample(program: str, core: int | None) -> dict[str, float] | str:
+    """Run the program in a fresh interpreter; what it reports, or how it failed."""
     pin = "" if core is None else f"import os; os.sched_setaffinity(0, {{{core}}})\n"
-    finished = subprocess.run([sys.executable, "-c", pin + program], capture_output=True, text=True, check=True)
+    finished = subprocess.run([sys.executable, "-c", pin + program], capture_output=True, text=True, check=False)
+    if finished.returncode:
+        return f"its process ended with code {finished.returncode}"
     steps = json.loads(finished.stdout)
     return {"total_ms": sum(steps), **dict(zip(("import_ms", "client_ms", "response_ms"), steps, strict=True))}
 
@@ -95,7 +104,9 @@ def _compile() -> None:
 
 def _check(found: Found) -> list[dict[str, Any]]:
     """Penstock beyond what is done by hand, in milliseconds."""
-    verdicts = []
+    verdicts: list[dict[str, Any]] = []
+    if any((competitor.name, CHARTS[0]) in found.failed for competitor in (PENSTOCK, BY_HAND)):
+        return verdicts
     for key, limit in LIMITS.items():
         ours, by_hand = (
             spread([sample[key] for sample in found.samples[competitor.name, CHARTS[0]]]).median
