@@ -62,7 +62,7 @@ class ResponseBody:
         self._state = BodyState.UNREAD
         self._decoder: Decoder | None = None
         # A body is decoded from its first piece on: an answer to HEAD names a coding and has none.
-        self._may_be_coded = True
+        self._may_be_coded = head.is_coded
 
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         """A body that is pickled with its response has no connection: what was not read by then is out of reach."""
@@ -173,7 +173,7 @@ class ResponseBody:
             if decoder is None:
                 if not self._may_be_coded:
                     return raw
-                decoder = self._decoder = make_decoder(self._head.headers) if self._head.is_coded else None
+                decoder = self._decoder = make_decoder(self._head.headers)
                 if decoder is None:
                     self._may_be_coded = False
                     return raw

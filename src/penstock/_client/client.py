@@ -147,7 +147,8 @@ class Client:
 
         Raises:
             RequestError: the request could not be answered; see its subclasses and attributes. A body larger than
-                `max_content_size` is a `RemoteProtocolError` with the `reason` LIMIT; its connection is given up.
+                `max_content_size` is a `RemoteProtocolError` with the `reason` LIMIT; its connection is given up
+                unless all of the body had come with the head.
             InvalidURL: the URL cannot be used.
             ValueError: options contradict each other, or are not available yet.
             TypeError: an option has the wrong type.

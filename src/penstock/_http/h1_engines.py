@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .._types import HeaderList, HTTP1EngineChoice
 
 
+#: Line ends of a head that end no field: those of the status line and the blank line.
+LINES_BESIDE_FIELDS: Final = 2
+
 # RFC 9110 §5.5 lets a recipient refuse control characters; llhttp does, and one rule must hold for every parser.
 _PRINTABLE: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 

@@ -1,6 +1,6 @@
 """Heads read by llhttp through httptools; imported only where it was chosen.
 
-What llhttp leaves to its user, the guards before it and the framing after it do: status and version range, limits, and
+What llhttp leaves to its user, the guards and the framing around it do: status and version range, limits, and
 every transfer coding. It never sees a body, so it never counts one, and never sees what follows a message.
 """
 
@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from .h1_engines import Refusal, check_characters
+from .h1_engines import LINES_BESIDE_FIELDS, Refusal, check_characters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._types import HeaderList
-
-#: Line ends of a head that end no field: those of the status line and the blank line.
-_LINES_BESIDE_FIELDS: Final = 2
 
 #: There is no white space but SP and HTAB in what llhttp has accepted.
 _strip_end: Final = bytes.rstrip
@@ -67,7 +64,7 @@ class HttptoolsEngine:
         if reason != b"OK":
             # Here llhttp takes any character; in fields it refuses what it must.
             check_characters(reason)
-        count = head.count(b"\n") - _LINES_BESIDE_FIELDS
+        count = head.count(b"\n") - LINES_BESIDE_FIELDS
         names = list(map(_NAMES.get, fields))
         if len(names) != count or None in names:
             return parser.get_status_code(), reason, _read_one_by_one(head, count)
@@ -110,6 +107,7 @@ def _probe() -> None:
         (b": b", False),
         (b"A: b\rc", False),
         (b"A: b\x01c", False),
+        (b"A: b\nC: d", False),
         (b"Content-Length: 5\t", True),
     ):
         try:

@@ -16,7 +16,7 @@ from .._errors import PEER_SAID_LIMIT, ProtocolReason, RemoteProtocolError
 from .._events import CloseReason
 from .exchange import ResponseHead
 from .h1_chunks import ChunkDecoder
-from .h1_engines import Refusal
+from .h1_engines import LINES_BESIDE_FIELDS, Refusal
 from .h1_guards import check_framing_fields, first_fault, read_lines
 from .hints import parse_keep_alive
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 #: Interim responses before a final one; Go's clients live with fewer.
 MAX_INFORMATIONAL: Final = 16
-
-#: Line ends of a head that end no field: those of the status line and the blank line.
-_LINES_BESIDE_FIELDS: Final = 2
 
 _VERSIONS: Final = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
 _STARTS: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")
@@ -164,8 +161,8 @@ class ResponseParser:
             lines = wire.count(b"\n", known, stop)
             is_clean = lines == wire.count(b"\r\n", known - 1 if known else 0, stop)
             self._lines += lines
-            if not is_clean or stop > self._budget or self._lines > self._fields_left + _LINES_BESIDE_FIELDS:
-                fault = first_fault(wire[:stop], self._budget, self._fields_left + _LINES_BESIDE_FIELDS, "head")
+            if not is_clean or stop > self._budget or self._lines > self._fields_left + LINES_BESIDE_FIELDS:
+                fault = first_fault(wire[:stop], self._budget, self._fields_left + LINES_BESIDE_FIELDS, "head")
                 assert fault is not None
                 raise fault
             if end < 0:
@@ -173,7 +170,7 @@ class ResponseParser:
                     self._wire = bytearray(wire)
                 return None
             head = bytes(wire[:stop])
-            fields = self._lines - _LINES_BESIDE_FIELDS
+            fields = self._lines - LINES_BESIDE_FIELDS
             self._lines = 0
             found = self._take_head(head, fields, bytes(wire[stop:]))
             if found is not None or not self._wire:

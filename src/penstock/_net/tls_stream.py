@@ -148,7 +148,7 @@ class TLSStream:
         return b""
 
     def is_quiet(self) -> bool:
-        return not self._more and not self._ended and self._transport.is_quiet()
+        return not self.is_ready and self._transport.is_quiet()
 
     def _decrypt(self, raw: bytes, max_bytes: int) -> bytes | None:
         """Read what the bytes at hand give; None if that is no application data."""
