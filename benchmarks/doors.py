@@ -5,20 +5,14 @@ Over TLS the body says whether the connection's session was resumed: "r" or ".",
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from .nginx import BODY
-from .processes import stop
-from .server import Server, ServerMissing
+from .nginx import BODY, free_ports, nginx_version, started_nginx
+from .server import NO_TRUSTME, Server, ServerMissing
 
 RESUMED, FULL = b"r", b"."
 
@@ -77,36 +71,20 @@ class Doors(NamedTuple):
 @contextmanager
 def running_doors(core: int | None, *, plain: int = 100) -> Iterator[Doors]:
     """Start nginx on free ports of 127.0.0.1, bound to one CPU core."""
-    binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if binary is None:
-        raise ServerMissing("nginx is not installed; on Debian: apt-get install nginx-light")
-    said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True).stderr
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
         directory = Path(name)
-        ports = _free_ports(plain + 2)
+        ports = free_ports(plain + 2)
         secure = {kind: Server(ports.pop(), _certify(directory, kind)) for kind in ("ECDSA", "RSA")}
-        doors = Doors([Server(port) for port in ports], secure, said.rpartition("/")[2].strip())
-        config, errors = directory / "nginx.conf", directory / "error.log"
-        config.write_text(
-            CONFIG.format(
-                directory=directory,
-                body=BODY.decode(),
-                plain="\n".join(f"        listen 127.0.0.1:{port};" for port in ports),
-                secure="".join(
-                    SECURE.format(port=server.port, pem=directory / f"{kind}.pem") for kind, server in secure.items()
-                ),
-            )
+        config = CONFIG.format(
+            directory=directory,
+            body=BODY.decode(),
+            plain="\n".join(f"        listen 127.0.0.1:{port};" for port in ports),
+            secure="".join(
+                SECURE.format(port=server.port, pem=directory / f"{kind}.pem") for kind, server in secure.items()
+            ),
         )
-        process = subprocess.Popen(
-            [binary, "-p", str(directory), "-e", str(errors), "-c", str(config)], text=True, process_group=0
-        )
-        try:
-            if core is not None:
-                os.sched_setaffinity(process.pid, {core})
-            _wait_until_it_listens(ports[0], process, errors)
-            yield doors
-        finally:
-            stop(process)
+        with started_nginx(directory, config, core, ports[0]):
+            yield Doors([Server(port) for port in ports], secure, nginx_version())
 
 
 def _certify(directory: Path, kind: str) -> str:
@@ -114,7 +92,10 @@ def _certify(directory: Path, kind: str) -> str:
 
     As with public servers, an intermediate authority has signed it, and is sent along.
     """
-    import trustme
+    try:
+        import trustme
+    except ModuleNotFoundError:
+        raise ServerMissing(NO_TRUSTME) from None
 
     key = trustme.KeyType[kind]
     authority = trustme.CA(key_type=key)
@@ -123,24 +104,3 @@ def _certify(directory: Path, kind: str) -> str:
     path = str(directory / f"{kind}-authority.pem")
     authority.cert_pem.write_to_path(path)
     return path
-
-
-def _free_ports(count: int) -> list[int]:
-    # All at once: one that was given back could be given out again.
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
-def _wait_until_it_listens(port: int, process: subprocess.Popen[str], errors: Path) -> None:
-    for _ in range(200):
-        if process.poll() is not None:
-            raise ServerMissing(f"nginx ended at once: {errors.read_text()}")
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except ConnectionRefusedError:
-            time.sleep(0.02)
-    raise ServerMissing("nginx does not listen after four seconds")

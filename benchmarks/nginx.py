@@ -89,45 +89,75 @@ class Nginx(NamedTuple):
 @contextmanager
 def running_nginx(core: int | None) -> Iterator[Nginx]:
     """Start nginx on free ports of 127.0.0.1, bound to one CPU core."""
-    binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if binary is None:
-        raise ServerMissing("nginx is not installed; on Debian: apt-get install nginx-light")
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
         directory = Path(name)
         authority = write_certificate(directory)
+        ports = free_ports(4)
         nginx = Nginx(
-            http1=Server(_free_port()),
-            http1_tls=Server(_free_port(), authority),
-            http2_clear=Server(_free_port(), http2=True),
-            http2_tls=Server(_free_port(), authority, http2=True),
-            version=_version(binary),
+            http1=Server(ports.pop()),
+            http1_tls=Server(ports.pop(), authority),
+            http2_clear=Server(ports.pop(), http2=True),
+            http2_tls=Server(ports.pop(), authority, http2=True),
+            version=nginx_version(),
         )
         _write_content(directory / "content")
-        config, errors = directory / "nginx.conf", directory / "error.log"
-        config.write_text(
-            CONFIG.format(
-                directory=directory,
-                body=BODY.decode(),
-                streams=STREAMS_PER_CONNECTION,
-                limit=UPLOAD_LIMIT,
-                **{name: server.port for name, server in nginx._asdict().items() if isinstance(server, Server)},
-            )
+        config = CONFIG.format(
+            directory=directory,
+            body=BODY.decode(),
+            streams=STREAMS_PER_CONNECTION,
+            limit=UPLOAD_LIMIT,
+            **{name: server.port for name, server in nginx._asdict().items() if isinstance(server, Server)},
         )
-        process = subprocess.Popen(
-            [binary, "-p", str(directory), "-e", str(errors), "-c", str(config)], text=True, process_group=0
-        )
-        try:
-            if core is not None:
-                os.sched_setaffinity(process.pid, {core})
-            _wait_until_it_listens(nginx.http1.port, process, errors)
+        with started_nginx(directory, config, core, nginx.http1.port):
             yield nginx
-        finally:
-            stop(process)
 
 
-def _version(binary: str) -> str:
-    said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True).stderr
+def _find_nginx() -> str:
+    binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if binary is None:
+        raise ServerMissing("nginx is not installed; on Debian: apt-get install nginx-light")
+    return binary
+
+
+def nginx_version() -> str:
+    """As nginx says it.
+
+    Raises:
+        ServerMissing: it is not installed.
+    """
+    said = subprocess.run([_find_nginx(), "-v"], capture_output=True, text=True, check=True).stderr
     return said.rpartition("/")[2].strip()
+
+
+@contextmanager
+def started_nginx(directory: Path, config: str, core: int | None, port: int) -> Iterator[None]:
+    """Run nginx with this configuration in `directory`, bound to one CPU core, from when it listens on `port`.
+
+    Raises:
+        ServerMissing: it is not installed, or did not start.
+    """
+    file, errors = directory / "nginx.conf", directory / "error.log"
+    file.write_text(config)
+    process = subprocess.Popen(
+        [_find_nginx(), "-p", str(directory), "-e", str(errors), "-c", str(file)], text=True, process_group=0
+    )
+    try:
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
+        _wait_until_it_listens(port, process, errors)
+        yield
+    finally:
+        stop(process)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody uses."""
+    # All at once: one that was given back could be given out again.
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
 
 
 def _write_content(directory: Path) -> None:
@@ -137,13 +167,6 @@ def _write_content(directory: Path) -> None:
             file.truncate(size)
         # Into the page cache: else whoever asks first waits for the disk.
         (directory / path[1:]).read_bytes()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_it_listens(port: int, process: subprocess.Popen[str], errors: Path) -> None:

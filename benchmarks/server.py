@@ -51,6 +51,9 @@ class Ask(NamedTuple):
         return {} if self.body is None else {"content-type": "application/json"}
 
 
+NO_TRUSTME = "the package trustme, which makes the server's certificate, is not installed"
+
+
 class ServerMissing(RuntimeError):
     """Something that a server needs is not installed, or it did not start."""
 
@@ -64,7 +67,7 @@ def write_certificate(directory: Path) -> str:
     try:
         import trustme
     except ModuleNotFoundError:
-        raise ServerMissing("the package trustme, which makes the server's certificate, is not installed") from None
+        raise ServerMissing(NO_TRUSTME) from None
 
     authority = trustme.CA()
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(directory / "server.pem"))
