@@ -18,7 +18,6 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
-from .competitors import NotAvailable
 from .server import Server
 
 Measure = Callable[[], Awaitable[dict[str, Any]]]
@@ -33,9 +32,6 @@ def main() -> None:
         competitor = importlib.import_module(f".competitors.{module}", __package__)
     except ModuleNotFoundError as error:
         _say({"missing": f"module {error.name!r}"})
-        return
-    except NotAvailable as error:
-        _say({"missing": str(error)})
         return
     _say({"versions": {library: version(library) for library in competitor.LIBRARIES}})
     for line in sys.stdin:

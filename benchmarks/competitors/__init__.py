@@ -18,16 +18,12 @@ upload(path, body)
 events(path)
     reads server-sent events to their end and returns how many there were.
 
-A module that cannot run here raises `ModuleNotFoundError` or `NotAvailable` when it is imported.
+A module that cannot run here raises `ModuleNotFoundError` when it is imported.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
-
-
-class NotAvailable(ImportError):
-    """What this competitor needs is not there; the text says what."""
 
 
 class Competitor(NamedTuple):

@@ -6,68 +6,38 @@ Over HTTP/2 it opens one connection and lets 100 requests at a time onto it.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx2
 
 from ..server import Ask, Server
+from .httpx_like import Client, Fetch, count_events, fetcher
 
 LIBRARIES = ("httpx2",)
 LOOP = "trio"
 
 
 @asynccontextmanager
-async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
+async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Fetch]]:
     """Yield `count` times the same fetcher over one client."""
-    method, url, body, fields = ask.method, server.url + ask.path, ask.body, ask.fields
     async with _open(server, server.connections(count)) as client:
-        if body is None:
-
-            async def fetch() -> bytes:
-                return (await client.get(url)).content
-        else:
-
-            async def fetch() -> bytes:
-                return (await client.request(method, url, content=body, headers=fields)).content
-
-        yield [fetch] * count
+        yield [fetcher(client, server, ask)] * count
 
 
 @asynccontextmanager
 async def open_client(server: Server) -> AsyncIterator[Client]:
     """Yield a client that uses one connection."""
     async with _open(server, 1) as client:
-        yield Client(client, server.url)
+        yield WithEvents(client, server.url)
 
 
-class Client:
+class WithEvents(Client):
     """What the tasks ask for."""
-
-    def __init__(self, client: httpx2.AsyncClient, origin: str) -> None:
-        """Paths follow `origin`."""
-        self._client = client
-        self._origin = origin
-
-    async def download(self, path: str) -> int:
-        """Bytes of the answer."""
-        total = 0
-        async with self._client.stream("GET", self._origin + path) as response:
-            async for piece in response.aiter_bytes():
-                total += len(piece)
-        return total
-
-    async def upload(self, path: str, body: bytes | AsyncIterator[bytes]) -> bytes:
-        """The answer's body."""
-        return (await self._client.put(self._origin + path, content=body)).content
 
     async def events(self, path: str) -> int:
         """How many there were."""
-        count = 0
-        async with self._client.sse(self._origin + path) as events:
-            async for _ in events:
-                count += 1
-        return count
+        return await count_events(self.client.sse(self.origin + path))
 
 
 @asynccontextmanager

@@ -9,6 +9,5 @@ from . import penstock_client
 LIBRARIES = ("penstock", "h11")
 LOOP = penstock_client.LOOP
 
-_ENGINE = penstock_client.engine("h11")
-open_fetchers = partial(penstock_client.open_fetchers, **_ENGINE)
-open_client = partial(penstock_client.open_client, **_ENGINE)
+open_fetchers = partial(penstock_client.open_fetchers, http1_engine="h11")
+open_client = partial(penstock_client.open_client, http1_engine="h11")

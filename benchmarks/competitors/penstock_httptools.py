@@ -11,6 +11,5 @@ from . import penstock_client
 LIBRARIES = ("penstock", "httptools")
 LOOP = penstock_client.LOOP
 
-_ENGINE = penstock_client.engine("httptools")
-open_fetchers = partial(penstock_client.open_fetchers, **_ENGINE)
-open_client = partial(penstock_client.open_client, **_ENGINE)
+open_fetchers = partial(penstock_client.open_fetchers, http1_engine="httptools")
+open_client = partial(penstock_client.open_client, http1_engine="httptools")
