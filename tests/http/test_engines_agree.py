@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock._errors import ProtocolReason, RemoteProtocolError
+from penstock._http.h1_body import BodyParser, open_body
 from penstock._http.h1_engines import HTTP1Engine, Refusal, make_engine
 from penstock._http.h1_guards import check_framing_fields, read_lines
-from penstock._http.h1_parser import ResponseParser
+from penstock._http.h1_head import HeadParser, read_at_once
 from tests.support.h1_answers import answers
 
 if TYPE_CHECKING:
@@ -42,27 +43,35 @@ class Seen(NamedTuple):
 
 def read(engine: HTTP1Engine, segments: list[bytes], method: bytes) -> Seen:
     """Read an answer whose connection ends after it."""
-    parser = ResponseParser(method, close=False, max_head_size=600, max_head_fields=12, engine=engine)
-    head, body, refusal = None, b"", None
+    heads = HeadParser(engine, 600, 12)
+    head, body, content, refusal = None, None, b"", None
     todo = iter(segments)
+    first = True
     try:
         for data in todo:
-            found = parser.feed_head(data)
+            found = (read_at_once(data, engine, 600, 12) if first else None) or heads.feed(data)
+            first = False
             if found is not None:
-                head = (found.status, found.reason, found.headers, found.http_version)
+                head = (found.head.status, found.head.reason, found.head.headers, found.head.http_version)
+                body = open_body(found, method, close=False, engine=engine)
                 break
-        while head is not None and not parser.ended:
-            piece = parser.next_piece()
+        while body is not None and not body.ended:
+            piece = body.next_piece()
             if piece is not None:
-                body += piece
-            elif data := next(todo, b""):
-                parser.feed(data)
+                content += piece
+                continue
+            assert isinstance(body, BodyParser)
+            if data := next(todo, b""):
+                body.feed(data)
             else:
-                parser.feed_eof(clean=True)
+                body.feed_eof(clean=True)
     except RemoteProtocolError as error:
         refusal = error.reason
-    is_reusable = parser.ended and refusal is None and parser.close is None and next(todo, None) is None
-    return Seen(head, body, parser.trailers, parser.informational, parser.idle_hint, is_reusable, refusal, parser.ended)
+    if body is None:
+        return Seen(head, content, [], heads.informational, None, False, refusal, False)
+    is_reusable = body.ended and refusal is None and body.close is None and next(todo, None) is None
+    trailers = body.trailers
+    return Seen(head, content, trailers, heads.informational, body.idle_hint, is_reusable, refusal, body.ended)
 
 
 def cut(wire: bytes, marks: list[int]) -> list[bytes]:

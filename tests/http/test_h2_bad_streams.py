@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from penstock._errors import ProtocolReason, RemoteProtocolError
-from penstock._http.h1_parser import MAX_INFORMATIONAL
+from penstock._http.h1_head import MAX_INFORMATIONAL
 from penstock._http.h2_frames import Code, ConnectionFault
 from tests.support import h2_frames as frames
 from tests.support.h2_conversation import MAX_HEAD_FIELDS, MAX_HEAD_SIZE, OK, Conversation

@@ -12,7 +12,7 @@ import trio
 
 import penstock
 from penstock._http.h1 import HTTP1Connection, HTTP1Exchange
-from penstock._http.h1_parser import ResponseParser
+from penstock._http.h1_body import BodyParser
 from penstock._net.stream import SocketStream
 from penstock._net.tls_stream import TLSStream
 from penstock.testing import Handler, ScriptedPeer, chunk, head
@@ -23,7 +23,7 @@ STREAMS = 250
 EVENT = b'data: {"delta": "token"}\n\n'
 
 OF_A_CONNECTION = (
-    HTTP1Connection, HTTP1Exchange, ResponseParser, TLSStream, SocketStream, ssl.SSLObject, socket.socket,
+    BodyParser, HTTP1Connection, HTTP1Exchange, TLSStream, SocketStream, ssl.SSLObject, socket.socket,
 )  # fmt: skip
 
 
@@ -110,7 +110,7 @@ async def test_all_of_them_end_and_their_connections_are_kept_without_their_buff
         assert pool.statistics().idle == STREAMS
         kept = count_objects()
         assert kept["HTTP1Connection"] == STREAMS
-        assert kept["HTTP1Exchange"] == kept["ResponseParser"] == 0
+        assert kept["HTTP1Exchange"] == kept["BodyParser"] == 0
 
 
 @pytest.mark.usefixtures("no_garbage_collector")

@@ -136,13 +136,17 @@ class Exchange(Protocol):
     """
 
     response_started: bool
-    refused: bool
     body_begun: bool
-    trailers: HeaderList
     outcome: Outcome | None
 
     @property
     def request_sent(self) -> RequestSent: ...
+
+    @property
+    def refused(self) -> bool: ...
+
+    @property
+    def trailers(self) -> HeaderList: ...
 
     async def send(self, request: WireRequest, timer: PhaseTimer) -> ResponseHead:
         """Send the request, reading at the same time, and return the final head.

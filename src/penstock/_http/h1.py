@@ -29,8 +29,9 @@ from .._events import CloseReason
 from .._net.stream import look
 from .._net.tls_stream import TLSStream
 from .exchange import PEERS_FAULT, SERVED, Outcome, reason_of
+from .h1_body import BodyParser, WholeBody, open_body
 from .h1_engines import make_engine
-from .h1_parser import ResponseParser
+from .h1_head import HeadParser, read_at_once
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .._types import HeaderList
     from .exchange import ConnectionEvent, ResponseHead
     from .h1_engines import HTTP1Engine
+    from .h1_head import FinalHead
     from .request import WireRequest
 
 #: One read. Larger pieces gain nothing over the parser's cost.
@@ -150,121 +152,126 @@ class HTTP1Exchange:
 
     __slots__ = (
         "_beside",
+        "_body",
         "_broken",
         "_connection",
-        "_parser",
         "_ready",
+        "_request",
         "_stream",
         "_unsent",
         "body_begun",
         "outcome",
-        "refused",
         "request_sent",
         "response_started",
-        "trailers",
     )
+
+    #: No server of HTTP/1.1 can prove that it did not process a request.
+    refused = False
 
     def __init__(self, connection: HTTP1Connection) -> None:
         self._connection = connection
         self._stream = connection.stream
-        self._parser: ResponseParser | None = None
+        self._request: WireRequest | None = None
+        self._body: BodyParser | WholeBody | None = None
         self._ready: deque[bytes] | None = None
         self._broken: WriteError | None = None
         self._unsent = True
         self._beside: trio.CancelScope | None = None
         self.request_sent: RequestSent = "no"
         self.response_started = False
-        self.refused = False
         self.body_begun = False
-        self.trailers: HeaderList = []
         self.outcome: Outcome | None = None
+
+    @property
+    def trailers(self) -> HeaderList:
+        """See `Exchange.trailers`."""
+        return [] if self._body is None else self._body.trailers
 
     async def send(self, request: WireRequest, timer: PhaseTimer) -> ResponseHead:
         """Send the request and return the final head; see `Exchange.send`."""
         try:
-            if self._parser is not None or self.outcome is not None:
+            if self._request is not None or self.outcome is not None:
                 raise LocalProtocolError("an exchange carries one request")
-            connection = self._connection
-            self._parser = ResponseParser(
-                request.method,
-                close=request.wants_close,
-                max_head_size=connection.max_head_size,
-                max_head_fields=connection.max_head_fields,
-                engine=connection.engine,
-            )
-            body = request.body
-            data = request.head
-            whole = body.small is not None and request.content_length is not None
-            if whole and request.content_length:
-                data += body.small  # type: ignore[operator]
-            if not whole:
+            self._request = request
+            whole = request.whole
+            if whole is None:
                 self.body_begun = True
-                body.restart()
+                request.body.restart()
+            data = whole or request.head
+            stream = self._stream
             try:
-                sent = self._stream.try_send(data)
+                sent = stream.try_send(data)
             except WriteError as error:
                 self._broken = error
-                return await self._read_head(timer, wait_first=False, armed=-1)
-            if sent:
-                self.request_sent = "partly"
-            if whole and sent == len(data):
-                self.request_sent = "fully"
-                self._unsent = False
-                timer.first_byte()
-                connection.turns = 0
-                await self._stream.wait_readable()
-                answer = self._stream.try_receive(READ_SIZE)
-                if answer:
-                    self.response_started = True
-                    head = self._parser.feed_head(answer)
-                    if head is not None:
-                        return head
-                return await self._read_head(timer, wait_first=answer is None, armed=0)
-            return await self._send_beside_reading(request, timer, memoryview(data)[sent:], whole)
+                return await self._read_head(timer, b"", wait_first=False, armed=-1)
+            if whole is None or sent < len(data):
+                self.request_sent = "partly" if sent else "no"
+                rest = memoryview(data)[sent:]
+                return await self._send_beside_reading(request, timer, rest, with_body=whole is None)
+            self.request_sent = "fully"
+            self._unsent = False
+            timer.first_byte()
+            connection = self._connection
+            connection.turns = 0
+            await stream.wait_readable()
+            answer = stream.try_receive(READ_SIZE)
+            if answer:
+                self.response_started = True
+                found = read_at_once(answer, connection.engine, connection.max_head_size, connection.max_head_fields)
+                if found is not None:
+                    return self._open_body(found)
+            return await self._read_head(timer, answer or b"", wait_first=answer is None, armed=0)
         except BaseException as error:
             self._fail(error)
             if self._broken is not None and isinstance(error, TransportError):
                 raise self._broken.annotate(request_sent=self.request_sent) from error  # noqa: ASYNC104 - a TransportError is no cancellation
             raise
 
-    async def _read_head(self, timer: PhaseTimer, *, wait_first: bool, armed: int | None) -> ResponseHead:
+    def _open_body(self, found: FinalHead) -> ResponseHead:
+        """The final head is there; what follows is its body."""
+        request = self._request
+        assert request is not None
+        self._body = open_body(found, request.method, close=request.wants_close, engine=self._connection.engine)
+        return found.head
+
+    async def _read_head(self, timer: PhaseTimer, data: bytes, *, wait_first: bool, armed: int | None) -> ResponseHead:
         """Read until the final head is whole.
 
         Args:
             timer: of the request.
+            data: what has arrived already.
             wait_first: an answer cannot be there yet, so a first try would be a wasted system call.
             armed: how many interim responses had come when the timer was set, -1 if it was not. It is set once for the
                 whole head and anew after an interim response: a head that drips is late. None beside an upload: the
                 timer belongs to that.
         """
-        connection, parser, stream = self._connection, self._parser, self._stream
-        assert parser is not None
+        connection, stream = self._connection, self._stream
+        parser = HeadParser(connection.engine, connection.max_head_size, connection.max_head_fields)
         while True:
-            if wait_first or (data := stream.try_receive(READ_SIZE)) is None:
+            if data and (found := parser.feed(data)) is not None:
+                return self._open_body(found)
+            while wait_first or (received := stream.try_receive(READ_SIZE)) is None:
                 wait_first = False
                 if armed is not None and armed != parser.informational:
                     armed = parser.informational
                     timer.first_byte()
                 connection.turns = 0
                 await stream.wait_readable()
-                continue
-            if not data:
+            if not received:
                 self.outcome = Outcome(CloseReason.PEER_CLOSED, failed=True)
                 what = "in the middle of the head" if self.response_started else "without an answer"
                 raise ReadError(f"the server closed the connection {what}", phase="read")
+            data = received
             self.response_started = True
-            head = parser.feed_head(data)
-            if head is not None:
-                return head
             connection.turns += 1
             if connection.turns > _TURNS:
                 await self._give_turn()
 
     async def _send_beside_reading(
-        self, request: WireRequest, timer: PhaseTimer, unsent: memoryview, whole: bool
+        self, request: WireRequest, timer: PhaseTimer, unsent: memoryview, *, with_body: bool
     ) -> ResponseHead:
         """Write the rest in a task of its own while this one reads."""
-        upload = Upload(self._stream, request, timer, with_body=not whole)
+        upload = Upload(self._stream, request, timer, with_body=with_body)
         head: ResponseHead | None = None
         reader_error: BaseException | None = None
         # The nursery must see no exception, or it would wrap them all in groups.
@@ -272,7 +279,7 @@ class HTTP1Exchange:
             self._beside = nursery.cancel_scope
             nursery.start_soon(upload.run, unsent, nursery.cancel_scope)
             try:
-                head = await self._read_head(timer, wait_first=True, armed=None)
+                head = await self._read_head(timer, b"", wait_first=True, armed=None)
                 if head.status < 300 and not upload.ended:
                     await self._read_ahead(upload)
             except BaseException as error:  # noqa: ASYNC103, BLE001 - raised below, outside the nursery
@@ -342,23 +349,24 @@ class HTTP1Exchange:
         """The next piece of the body without waiting; see `Exchange.try_receive`."""
         if self._ready:
             return self._take_kept(self._ready)
-        parser = self._parser
-        if parser is None or (self.outcome is not None and not parser.ended):
+        body = self._body
+        if body is None or (self.outcome is not None and not body.ended):
             raise self._explain_end()
         try:
             while True:
-                piece = parser.next_piece()
-                if parser.ended and self.outcome is None and self._ready is None:
-                    self._end(parser)
+                piece = body.next_piece()
+                if body.ended and self.outcome is None and self._ready is None:
+                    self._end(body)
                 if piece is not None:
                     return piece
+                assert isinstance(body, BodyParser)
                 data = self._stream.try_receive(READ_SIZE)
                 if data is None:
                     return None
                 if data:
-                    parser.feed(data)
+                    body.feed(data)
                 else:
-                    parser.feed_eof(clean=self._stream.ended_cleanly)
+                    body.feed_eof(clean=self._stream.ended_cleanly)
         except BaseException as error:
             self._fail(error)
             if self._broken is not None and isinstance(error, TransportError):
@@ -367,12 +375,12 @@ class HTTP1Exchange:
 
     def take_whole(self) -> bytes | None:
         """The whole body, if it has arrived with the head; see `Exchange.take_whole`."""
-        parser = self._parser
-        if parser is None or self.outcome is not None or self._ready is not None:
+        body = self._body
+        if body is None or self.outcome is not None or self._ready is not None:
             return None
-        content = parser.take_whole()
+        content = body.take_whole()
         if content is not None:
-            self._end(parser)
+            self._end(body)
         return content
 
     def _take_kept(self, kept: deque[bytes]) -> bytes:
@@ -380,9 +388,9 @@ class HTTP1Exchange:
         piece = kept.popleft()
         if not kept:
             self._ready = None
-            parser = self._parser
-            if parser is not None and parser.ended and self.outcome is None:
-                self._end(parser)
+            body = self._body
+            if body is not None and body.ended and self.outcome is None:
+                self._end(body)
         return piece
 
     def abandon(self, reason: CloseReason) -> None:
@@ -441,11 +449,11 @@ class HTTP1Exchange:
         """Whether the connection could still be kept; if not, the exchange is given up."""
         if self.outcome is not None:
             return False
-        parser = self._parser
-        if parser is None or self._unsent or parser.close is not None:
-            self.abandon((parser and parser.close) or CloseReason.EARLY_BODY_CLOSE)
+        body = self._body
+        if body is None or self._unsent or body.close is not None:
+            self.abandon((body and body.close) or CloseReason.EARLY_BODY_CLOSE)
             return False
-        if left < 0 or (parser.content_left or 0) > left:
+        if left < 0 or (body.content_left or 0) > left:
             self.abandon(CloseReason.EARLY_BODY_CLOSE)
             return False
         return True
@@ -461,14 +469,13 @@ class HTTP1Exchange:
             return ReadError("a limit passed", phase="read")
         return LocalProtocolError("the exchange has no body to read")
 
-    def _end(self, parser: ResponseParser) -> None:
+    def _end(self, body: BodyParser | WholeBody) -> None:
         """The message is complete; say what that means for the connection."""
-        close = parser.close
+        close = body.close
         if close is None and self._unsent:
             close = CloseReason.IO_ERROR if self._broken is not None else CloseReason.EARLY_BODY_CLOSE
-        self.trailers = parser.trailers
-        if close is not None or parser.idle_hint is not None:
-            self.outcome = Outcome(close, idle_hint=parser.idle_hint)
+        if close is not None or body.idle_hint is not None:
+            self.outcome = Outcome(close, idle_hint=body.idle_hint)
         else:
             self.outcome = SERVED
         if close is None:

@@ -27,7 +27,7 @@ from .._errors import (
 )
 from .._events import CloseReason
 from .exchange import PEERS_FAULT, Outcome, ResponseHead, reason_of
-from .h1_parser import MAX_INFORMATIONAL
+from .h1_head import MAX_INFORMATIONAL
 from .h2_fields import check_field, content_length, take_status
 from .h2_frames import MAX_FRAME_SIZE, Code, StreamFault, code_name
 from .h2_upload import HTTP2Upload

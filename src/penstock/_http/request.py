@@ -132,6 +132,15 @@ class WireRequest:
         return self._head
 
     @property
+    def whole(self) -> bytes | None:
+        """The request in HTTP/1.1 wire form, if it goes in one write; None if its content is sent piece by piece."""
+        small = self.body.small
+        if small is None or self.content_length is None:
+            return None
+        head = self._head or self.head
+        return head + small if small else head
+
+    @property
     def headers(self) -> HeaderList:
         """All fields of the head, in order."""
         return self.header_set.headers + self.framing
