@@ -12,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock._errors import ProtocolReason, RemoteProtocolError
-from penstock._http.h1_body import BodyParser, open_body
+from penstock._http.h1_body import BodyParser
 from penstock._http.h1_engines import HTTP1Engine, Refusal, make_engine
 from penstock._http.h1_guards import check_framing_fields, read_lines
-from penstock._http.h1_head import HeadParser, read_at_once
+from penstock._http.h1_head import HeadParser
+from penstock._http.h1_usual import WholeBody, read_at_once
 from tests.support.h1_answers import answers
 
 if TYPE_CHECKING:
+    from penstock._http.exchange import ResponseHead
     from penstock._types import HeaderList
 
 httptools: Any = pytest.importorskip("httptools")
@@ -44,16 +46,18 @@ class Seen(NamedTuple):
 def read(engine: HTTP1Engine, segments: list[bytes], method: bytes) -> Seen:
     """Read an answer whose connection ends after it."""
     heads = HeadParser(engine, 600, 12)
-    head, body, content, refusal = None, None, b"", None
+    head: ResponseHead | None = None
+    body: BodyParser | WholeBody | None = None
+    content, refusal = b"", None
     todo = iter(segments)
-    first = True
     try:
-        for data in todo:
-            found = (read_at_once(data, engine, 600, 12) if first else None) or heads.feed(data)
-            first = False
+        for at, data in enumerate(todo):
+            if at == 0 and (at_once := read_at_once(data, method, engine, 600, 12, close=False)) is not None:
+                head, body = at_once
+                break
+            found = heads.feed(data)
             if found is not None:
-                head = (found.head.status, found.head.reason, found.head.headers, found.head.http_version)
-                body = open_body(found, method, close=False, engine=engine)
+                head, body = found.head, BodyParser(found, method, close=False, engine=engine)
                 break
         while body is not None and not body.ended:
             piece = body.next_piece()
@@ -67,11 +71,12 @@ def read(engine: HTTP1Engine, segments: list[bytes], method: bytes) -> Seen:
                 body.feed_eof(clean=True)
     except RemoteProtocolError as error:
         refusal = error.reason
-    if body is None:
-        return Seen(head, content, [], heads.informational, None, False, refusal, False)
+    if head is None or body is None:
+        return Seen(None, content, [], heads.informational, None, False, refusal, False)
+    seen = (head.status, head.reason, head.headers, head.http_version)
     is_reusable = body.ended and refusal is None and body.close is None and next(todo, None) is None
     trailers = body.trailers
-    return Seen(head, content, trailers, heads.informational, body.idle_hint, is_reusable, refusal, body.ended)
+    return Seen(seen, content, trailers, heads.informational, body.idle_hint, is_reusable, refusal, body.ended)
 
 
 def cut(wire: bytes, marks: list[int]) -> list[bytes]:

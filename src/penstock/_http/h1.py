@@ -29,9 +29,10 @@ from .._events import CloseReason
 from .._net.stream import look
 from .._net.tls_stream import TLSStream
 from .exchange import PEERS_FAULT, SERVED, Outcome, reason_of
-from .h1_body import BodyParser, WholeBody, open_body
+from .h1_body import BodyParser
 from .h1_engines import make_engine
-from .h1_head import HeadParser, read_at_once
+from .h1_head import HeadParser
+from .h1_usual import WholeBody, read_at_once
 from .upload import Upload
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from .._types import HeaderList
     from .exchange import ConnectionEvent, ResponseHead
     from .h1_engines import HTTP1Engine
-    from .h1_head import FinalHead
     from .request import WireRequest
 
 #: One read. Larger pieces gain nothing over the parser's cost.
@@ -155,10 +155,9 @@ class HTTP1Exchange:
         "_body",
         "_broken",
         "_connection",
+        "_has_begun",
         "_ready",
-        "_request",
         "_stream",
-        "_unsent",
         "body_begun",
         "outcome",
         "request_sent",
@@ -171,11 +170,10 @@ class HTTP1Exchange:
     def __init__(self, connection: HTTP1Connection) -> None:
         self._connection = connection
         self._stream = connection.stream
-        self._request: WireRequest | None = None
+        self._has_begun = False
         self._body: BodyParser | WholeBody | None = None
         self._ready: deque[bytes] | None = None
         self._broken: WriteError | None = None
-        self._unsent = True
         self._beside: trio.CancelScope | None = None
         self.request_sent: RequestSent = "no"
         self.response_started = False
@@ -190,9 +188,9 @@ class HTTP1Exchange:
     async def send(self, request: WireRequest, timer: PhaseTimer) -> ResponseHead:
         """Send the request and return the final head; see `Exchange.send`."""
         try:
-            if self._request is not None or self.outcome is not None:
+            if self._has_begun or self.outcome is not None:
                 raise LocalProtocolError("an exchange carries one request")
-            self._request = request
+            self._has_begun = True
             whole = request.whole
             if whole is None:
                 self.body_begun = True
@@ -203,13 +201,12 @@ class HTTP1Exchange:
                 sent = stream.try_send(data)
             except WriteError as error:
                 self._broken = error
-                return await self._read_head(timer, b"", wait_first=False, armed=-1)
+                return await self._read_head(request, timer, b"", wait_first=False, armed=-1)
             if whole is None or sent < len(data):
                 self.request_sent = "partly" if sent else "no"
                 rest = memoryview(data)[sent:]
                 return await self._send_beside_reading(request, timer, rest, with_body=whole is None)
             self.request_sent = "fully"
-            self._unsent = False
             timer.first_byte()
             connection = self._connection
             connection.turns = 0
@@ -217,27 +214,31 @@ class HTTP1Exchange:
             answer = stream.try_receive(READ_SIZE)
             if answer:
                 self.response_started = True
-                found = read_at_once(answer, connection.engine, connection.max_head_size, connection.max_head_fields)
+                found = read_at_once(
+                    answer,
+                    request.method,
+                    connection.engine,
+                    connection.max_head_size,
+                    connection.max_head_fields,
+                    close=request.header_set.wants_close,
+                )
                 if found is not None:
-                    return self._open_body(found)
-            return await self._read_head(timer, answer or b"", wait_first=answer is None, armed=0)
+                    head, self._body = found
+                    return head
+            return await self._read_head(request, timer, answer or b"", wait_first=answer is None, armed=0)
         except BaseException as error:
             self._fail(error)
             if self._broken is not None and isinstance(error, TransportError):
                 raise self._broken.annotate(request_sent=self.request_sent) from error  # noqa: ASYNC104 - a TransportError is no cancellation
             raise
 
-    def _open_body(self, found: FinalHead) -> ResponseHead:
-        """The final head is there; what follows is its body."""
-        request = self._request
-        assert request is not None
-        self._body = open_body(found, request.method, close=request.wants_close, engine=self._connection.engine)
-        return found.head
-
-    async def _read_head(self, timer: PhaseTimer, data: bytes, *, wait_first: bool, armed: int | None) -> ResponseHead:
+    async def _read_head(
+        self, request: WireRequest, timer: PhaseTimer, data: bytes, *, wait_first: bool, armed: int | None
+    ) -> ResponseHead:
         """Read until the final head is whole.
 
         Args:
+            request: what is answered.
             timer: of the request.
             data: what has arrived already.
             wait_first: an answer cannot be there yet, so a first try would be a wasted system call.
@@ -249,7 +250,9 @@ class HTTP1Exchange:
         parser = HeadParser(connection.engine, connection.max_head_size, connection.max_head_fields)
         while True:
             if data and (found := parser.feed(data)) is not None:
-                return self._open_body(found)
+                close = request.wants_close
+                self._body = BodyParser(found, request.method, close=close, engine=connection.engine)
+                return found.head
             while wait_first or (received := stream.try_receive(READ_SIZE)) is None:
                 wait_first = False
                 if armed is not None and armed != parser.informational:
@@ -279,7 +282,7 @@ class HTTP1Exchange:
             self._beside = nursery.cancel_scope
             nursery.start_soon(upload.run, unsent, nursery.cancel_scope)
             try:
-                head = await self._read_head(timer, b"", wait_first=True, armed=None)
+                head = await self._read_head(request, timer, b"", wait_first=True, armed=None)
                 if head.status < 300 and not upload.ended:
                     await self._read_ahead(upload)
             except BaseException as error:  # noqa: ASYNC103, BLE001 - raised below, outside the nursery
@@ -288,7 +291,6 @@ class HTTP1Exchange:
             nursery.cancel_scope.cancel()
         self._beside = None
         self.request_sent = upload.sent or self.request_sent
-        self._unsent = upload.sent != "fully"
         self._broken = upload.broken
         timed_out = self.outcome is not None and self.outcome.close is CloseReason.TIMED_OUT
         # A body that is stopped for an answer or a limit may raise in its clean-up; that must hide neither of them.
@@ -379,7 +381,10 @@ class HTTP1Exchange:
         if body is None or self.outcome is not None or self._ready is not None:
             return None
         content = body.take_whole()
-        if content is not None:
+        if type(body) is WholeBody:
+            self.outcome = SERVED
+            self._connection.exchange_served()
+        elif content is not None:
             self._end(body)
         return content
 
@@ -450,7 +455,7 @@ class HTTP1Exchange:
         if self.outcome is not None:
             return False
         body = self._body
-        if body is None or self._unsent or body.close is not None:
+        if body is None or self.request_sent != "fully" or body.close is not None:
             self.abandon((body and body.close) or CloseReason.EARLY_BODY_CLOSE)
             return False
         if left < 0 or (body.content_left or 0) > left:
@@ -472,7 +477,7 @@ class HTTP1Exchange:
     def _end(self, body: BodyParser | WholeBody) -> None:
         """The message is complete; say what that means for the connection."""
         close = body.close
-        if close is None and self._unsent:
+        if close is None and self.request_sent != "fully":
             close = CloseReason.IO_ERROR if self._broken is not None else CloseReason.EARLY_BODY_CLOSE
         if close is not None or body.idle_hint is not None:
             self.outcome = Outcome(close, idle_hint=body.idle_hint)

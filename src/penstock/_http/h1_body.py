@@ -21,72 +21,13 @@ if TYPE_CHECKING:
     from .h1_engines import HTTP1Engine
     from .h1_head import FinalHead
 
-_NO_CONTENT: Final = (204, 304)
+#: Statuses whose answers have no body, whatever their fields say.
+NO_CONTENT: Final = (204, 304)
 
 #: Framings whose bodies are as long as the head says; "none" is a length of 0.
 _COUNTED: Final = ("length", "none")
 
 _CLOSE: Final = re.compile(rb"(?i)(?:^|,)[ \t]*close[ \t]*(?:,|$)")
-
-
-def open_body(found: FinalHead, method: bytes, *, close: bool, engine: HTTP1Engine) -> WholeBody | BodyParser:
-    """What reads the body that belongs to a head.
-
-    Args:
-        found: the head, and what followed it.
-        method: of the request.
-        close: whether the request said that the connection ends with it.
-        engine: reads the trailers.
-    """
-    head, fields, length, rest, _, _ = found
-    if (
-        length == len(rest)
-        and not close
-        and head.http_version == "HTTP/1.1"
-        and method != b"HEAD"
-        and head.status not in _NO_CONTENT
-        and b"keep-alive" not in fields
-        and not _says_close(head.headers, fields)
-    ):
-        return WholeBody(rest)
-    return BodyParser(found, method, close=close, engine=engine)
-
-
-class WholeBody:
-    """A body that came with its head, on a connection that goes on; see `BodyParser`.
-
-    Attributes:
-        content: the body; None once it was taken.
-    """
-
-    __slots__ = ("content",)
-
-    close = None
-    idle_hint = None
-
-    def __init__(self, content: bytes) -> None:
-        self.content: bytes | None = content
-
-    @property
-    def ended(self) -> bool:
-        return self.content is None
-
-    @property
-    def trailers(self) -> HeaderList:
-        return []
-
-    @property
-    def content_left(self) -> int:
-        return len(self.content or b"")
-
-    def take_whole(self) -> bytes | None:
-        """The body, if it was not taken yet."""
-        content, self.content = self.content, None
-        return content
-
-    def next_piece(self) -> bytes:
-        """All of it, then b""."""
-        return self.take_whole() or b""
 
 
 class BodyParser:
@@ -134,7 +75,7 @@ class BodyParser:
         self.trailers: HeaderList = []
         self.idle_hint: float | None = None
         self.close: CloseReason | None = None
-        if head.status in _NO_CONTENT or method == b"HEAD":
+        if head.status in NO_CONTENT or method == b"HEAD":
             self._framing = "none"
         elif b"transfer-encoding" in fields:
             self._framing = "chunked"

@@ -1,10 +1,8 @@
 """The head of one response: found in the bytes here, read by an engine.
 
 No engine is asked where a head ends or what may be large: this file counts bytes and fields (interim responses, head
-and trailers share one budget) and checks the version. An engine is given whole heads and nothing else.
-
-`read_at_once` is for the usual answer. Whatever it does not take, a `HeadParser` looks at in the order of its bytes, so
-a verdict is a function of the bytes, never of how they were cut into segments.
+and trailers share one budget) and checks the version. An engine is given whole heads and nothing else. Everything is
+looked at in the order of its bytes, so a verdict is a function of them, never of how they were cut into segments.
 """
 
 from __future__ import annotations
@@ -22,8 +20,8 @@ if TYPE_CHECKING:
 #: Interim responses before a final one; Go's clients live with fewer.
 MAX_INFORMATIONAL: Final = 16
 
-_VERSIONS: Final = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
-_STARTS: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")
+VERSIONS: Final = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
+STARTS: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _START_SIZE: Final = 9
 
 
@@ -45,24 +43,6 @@ class FinalHead(NamedTuple):
     rest: bytes
     size_left: int
     fields_left: int
-
-
-def read_at_once(data: bytes, engine: HTTP1Engine, max_size: int, max_fields: int) -> FinalHead | None:
-    """Read one whole final head with nothing odd about it; None if it has to be looked at in the order of its bytes."""
-    size = data.find(b"\r\n\r\n") + 4
-    if size < 4 or size > max_size or not data.startswith(_STARTS):
-        return None
-    try:
-        status, reason, headers = engine.read_head(data[:size])
-        fields = dict(headers)
-        length = check_framing_fields(headers, fields)
-    except Refusal:
-        return None
-    fields_left = max_fields - len(headers)
-    if status < 200 or fields_left < 0:
-        return None
-    head = ResponseHead(status, reason, headers, _VERSIONS[data[5:8]], fields)
-    return FinalHead(head, fields, length, data[size:], max_size - size, fields_left)
 
 
 class HeadParser:
@@ -108,7 +88,7 @@ class HeadParser:
         """Look for the end of a head in what came after the first `known` bytes."""
         while True:
             wire = self._wire
-            if known < _START_SIZE and not wire.startswith(_STARTS):
+            if known < _START_SIZE and not wire.startswith(STARTS):
                 _check_start(bytes(wire[: min(_START_SIZE, self._size_left)]))
             end = wire.find(b"\r\n\r\n", known - 3 if known > 3 else 0)
             stop = end + 4 if end >= 0 else len(wire)
@@ -148,17 +128,17 @@ class HeadParser:
                 raise Refusal(f"there were more than {MAX_INFORMATIONAL} interim responses", ProtocolReason.LIMIT)
             self._wire = rest
             return None
-        head = ResponseHead(status, reason, headers, _VERSIONS[wire[5:8]], fields)
+        head = ResponseHead(status, reason, headers, VERSIONS[wire[5:8]], fields)
         return FinalHead(head, fields, length, rest, self._size_left, self._fields_left)
 
 
 def _check_start(start: bytes) -> None:
     """Refuse what cannot become a status line at its first wrong byte: it may never send a blank line."""
-    if any(expected.startswith(start) for expected in _STARTS):
+    if any(expected.startswith(start) for expected in STARTS):
         return
     if not start.startswith(b"HTTP/"):
         raise Refusal(f"the answer is not HTTP/1{_guess(start)}")
-    if start[5:8] in _VERSIONS and not start[8:].isdigit():
+    if start[5:8] in VERSIONS and not start[8:].isdigit():
         raise Refusal("the status line is malformed")
     raise Refusal("the version of the response is neither HTTP/1.1 nor HTTP/1.0", ProtocolReason.VERSION)
 
