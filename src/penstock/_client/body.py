@@ -8,7 +8,6 @@ objects, not generators that would want to run on.
 from __future__ import annotations
 
 from enum import Enum
-from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 import trio
@@ -40,19 +39,16 @@ class ResponseBody:
     """Reads one body off its lease, decoding it on the way.
 
     Attributes:
-        connection_id: the connection it comes over.
         trailers: fields that followed it, empty until it has ended.
     """
 
     __slots__ = (
-        "_call", "_decoder", "_head", "_lease", "_max_size", "_may_be_coded", "_state", "_timer", "connection_id",
-        "trailers",
+        "_call", "_decoder", "_head", "_lease", "_max_size", "_may_be_coded", "_state", "_timer", "trailers",
     )  # fmt: skip
 
     def __init__(
         self, call: Call, head: ResponseHead, lease: Lease, timer: PhaseTimer, *, max_size: int | None
     ) -> None:
-        self.connection_id = lease.connection_id
         self.trailers: HeaderList = []
         self._call = call
         self._head = head
@@ -101,39 +97,16 @@ class ResponseBody:
         self.claim()
         return await self._under_timer(self.read_within)
 
-    def take_whole(self) -> bytes | None:
-        """All of it, without waiting, if it has come with the head and is not coded; None if it has to be read."""
-        lease = self._lease
-        if lease is None or self._head.is_coded:
-            return None
-        content = lease.take_whole()
-        if content is None:
-            return None
-        if self._max_size is not None and len(content) > self._max_size:
-            error = self._explain_too_large()
-            self.fail(error)
-            raise error
-        self._lease = None
-        self._state = BodyState.CONSUMED
-        return content
-
     async def read_within(self, timer: PhaseTimer) -> bytes:
         """The same for a caller who has entered the timer, and closes the body if this raises."""
         pieces: list[bytes] = []
-        room = inf if self._max_size is None else self._max_size
+        size = 0
         while piece := await self._next_decoded(timer):
-            room -= len(piece)
-            if room < 0:
-                raise self._explain_too_large()
+            size += len(piece)
+            if self._max_size is not None and size > self._max_size:
+                raise explain_too_large(self._call, self._max_size)
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _explain_too_large(self) -> RemoteProtocolError:
-        return RemoteProtocolError(
-            f"the body of {self._call} is larger than max_content_size ({self._max_size} bytes); "
-            "stream it, or raise the limit",
-            reason=ProtocolReason.LIMIT,
-        )
 
     async def read_start(self, limit: int) -> bytes:
         """Read at most `limit` bytes, decoded, and give up the rest."""
@@ -218,7 +191,11 @@ class ResponseBody:
         if isinstance(error, RequestError):
             error.annotate(origin=self._call.url.origin)
 
-    async def aclose(self) -> None:
-        """Give up what is left, then let others run; a cancelled scope makes no difference."""
-        self.release()
-        await trio.lowlevel.cancel_shielded_checkpoint()
+
+def explain_too_large(call: Call, max_size: int) -> RemoteProtocolError:
+    """A body that is to be kept is larger than the client keeps any."""
+    return RemoteProtocolError(
+        f"the body of {call} is larger than max_content_size ({max_size} bytes); stream it, or raise the limit",
+        reason=ProtocolReason.LIMIT,
+        origin=call.url.origin,
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 from .._config import PoolConfig
 from .._errors import PoolClosed, RequestError
 from .._pool.pool import Pool
-from .body import ResponseBody
+from .body import ResponseBody, explain_too_large
 from .limits import MAX_CONTENT_SIZE, UNSET, check_content_size
 from .option_names import OPTION_NAMES, explain_unknown
 from .redirects import follow, is_redirect
@@ -17,11 +17,13 @@ from .response import Response
 from .streams import EventStreamContext, StreamContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from .._http.exchange import ResponseHead
     from .._http.headers import HeaderArgument
     from .._net.timer import PhaseTimer
+    from .._pool.lease import Lease
     from .call import Call
     from .fields import Fields
     from .limits import TimeoutArgument, Unset
@@ -153,35 +155,35 @@ class Client:
             ValueError: options contradict each other, or are not available yet.
             TypeError: an option has the wrong type.
         """
-        return await self._ask("request", method, url, options)
+        return await self._answer(self._settle("request", method, url, options))
 
     async def get(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """`request` with GET."""
-        return await self._ask("get", "GET", url, options)
+        return await self._answer(self._settle("get", "GET", url, options))
 
     async def head(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """`request` with HEAD."""
-        return await self._ask("head", "HEAD", url, options)
+        return await self._answer(self._settle("head", "HEAD", url, options))
 
     async def options(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """`request` with OPTIONS."""
-        return await self._ask("options", "OPTIONS", url, options)
+        return await self._answer(self._settle("options", "OPTIONS", url, options))
 
     async def post(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """`request` with POST."""
-        return await self._ask("post", "POST", url, options)
+        return await self._answer(self._settle("post", "POST", url, options))
 
     async def put(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """`request` with PUT."""
-        return await self._ask("put", "PUT", url, options)
+        return await self._answer(self._settle("put", "PUT", url, options))
 
     async def patch(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """`request` with PATCH."""
-        return await self._ask("patch", "PATCH", url, options)
+        return await self._answer(self._settle("patch", "PATCH", url, options))
 
     async def delete(self, url: str, **options: Unpack[RequestOptions]) -> Response:
         """`request` with DELETE."""
-        return await self._ask("delete", "DELETE", url, options)
+        return await self._answer(self._settle("delete", "DELETE", url, options))
 
     def stream(self, method: str, url: str, **options: Unpack[RequestOptions]) -> StreamContext:
         """Send a request and hand out the response with its body still to come.
@@ -210,42 +212,81 @@ class Client:
             raise explain_unknown(caller, options)
         return self._composer.compose(method, url, for_events=for_events, **options)
 
-    async def _ask(self, caller: str, method: str, url: str, options: RequestOptions) -> Response:
-        call = self._compose(caller, method, url, options) if options else self._composer.recall(method, url)
-        pool = self._pool or self._explain_no_pool()
-        with pool._timer(call.limits) as timer:
-            response = await self._answer(pool, call, timer)
-            if not response._take_whole():
-                await response._read(timer)
-        return response
+    def _settle(self, caller: str, method: str, url: str, options: RequestOptions) -> Call:
+        return self._compose(caller, method, url, options) if options else self._composer.recall(method, url)
 
-    async def _open_stream(self, call: Call) -> Response:
-        pool = self._pool or self._explain_no_pool()
-        with pool._timer(call.limits) as timer:
-            response = await self._answer(pool, call, timer)
-        response._name_lease()
-        return response
+    def _open_stream(self, call: Call) -> Coroutine[Any, Any, Response]:
+        return self._answer(call, streams=True)
 
-    async def _answer(self, pool: Pool, call: Call, timer: PhaseTimer) -> Response:
-        """Have a call answered, or the one that redirects lead to."""
+    async def _answer(self, call: Call, *, streams: bool = False) -> Response:
+        """Have a call answered, or the one that redirects lead to; the answer is read unless it `streams`."""
+        pool = self._pool or self._explain_no_pool()
         history: tuple[Response, ...] = ()
-        try:
-            while True:
+        with pool._timer(call.limits) as timer:
+            try:
                 head, lease = await pool._exchange(
                     call.url.origin, call.wire, timer=timer, priority=call.priority, tenant=call.tenant
                 )
-                body = ResponseBody(call, head, lease, timer, max_size=self._max_content_size)
-                seconds = timer.clock() - timer.started_at
-                response = Response(call, head, body, seconds=seconds, history=history, json_loads=self._json_loads)
-                if call.max_redirects < 0 or not is_redirect(head):
-                    return response
-                body.release()
+            except RequestError as error:
+                error.annotate(origin=call.url.origin)
+                raise
+            if call.max_redirects >= 0 and is_redirect(head):
+                call, head, lease, history = await self._follow(pool, call, head, lease, timer)
+            content = None if streams or head.is_coded else lease.take_whole()
+            if content is None:
+                response = self._respond(call, head, lease, timer, history)
+                if streams:
+                    response._name_lease()
+                else:
+                    await response._read(timer)
+                return response
+        if self._max_content_size is not None and len(content) > self._max_content_size:
+            raise explain_too_large(call, self._max_content_size)
+        return Response(
+            call,
+            head,
+            None,
+            content,
+            connection_id=lease.connection_id,
+            seconds=timer.clock() - timer.started_at,
+            history=history,
+            json_loads=self._json_loads,
+        )
+
+    def _respond(
+        self, call: Call, head: ResponseHead, lease: Lease, timer: PhaseTimer, history: tuple[Response, ...]
+    ) -> Response:
+        """A response whose body is still to be read."""
+        return Response(
+            call,
+            head,
+            ResponseBody(call, head, lease, timer, max_size=self._max_content_size),
+            None,
+            connection_id=lease.connection_id,
+            seconds=timer.clock() - timer.started_at,
+            history=history,
+            json_loads=self._json_loads,
+        )
+
+    async def _follow(
+        self, pool: Pool, call: Call, head: ResponseHead, lease: Lease, timer: PhaseTimer
+    ) -> tuple[Call, ResponseHead, Lease, tuple[Response, ...]]:
+        """Ask where redirects lead; returns what was asked last, its answer, and the answers before."""
+        history: tuple[Response, ...] = ()
+        try:
+            while call.max_redirects >= 0 and is_redirect(head):
+                response = self._respond(call, head, lease, timer, history)
+                response._release()
                 history = (*history, response)
                 call = follow(call, head, followed=len(history) - 1)
+                head, lease = await pool._exchange(
+                    call.url.origin, call.wire, timer=timer, priority=call.priority, tenant=call.tenant
+                )
         except RequestError as error:
-            # Behind a redirect the server has executed the request that was redirected.
-            error.annotate(origin=call.url.origin, request_sent="fully" if history else None)
+            # The server has executed the request that was redirected.
+            error.annotate(origin=call.url.origin, request_sent="fully")
             raise
+        return call, head, lease, history
 
     def _explain_no_pool(self) -> NoReturn:
         if self._state is ClientState.CLOSED:

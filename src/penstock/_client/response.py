@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from .._errors import DecodingError, HTTPStatusError, RequestError, quote_peer, without_secrets
+import trio
+
+from .._errors import DecodingError, HTTPStatusError, RequestError, StreamConsumed, quote_peer, without_secrets
 from .._http.headers import Headers
 from .charset import find_charset
 from .iterators import BytesIterator, EventIterator, KeptContent, LineIterator, RawIterator
@@ -53,27 +55,35 @@ class Response:
 
     Attributes:
         status_code: 200 to 999.
+        connection_id: the number of the connection, as events and statistics show it.
         history: the redirects that led here, oldest first; their bodies were dropped.
     """
 
-    __slots__ = ("_body", "_call", "_content", "_head", "_headers", "_loads", "_seconds", "history", "status_code")
+    __slots__ = (
+        "_body", "_call", "_content", "_head", "_headers", "_loads", "_seconds", "connection_id", "history",
+        "status_code",
+    )  # fmt: skip
 
     def __init__(
         self,
         call: Call,
         head: ResponseHead,
-        body: ResponseBody,
+        body: ResponseBody | None,
+        content: bytes | None,
         *,
+        connection_id: int,
         seconds: float,
         history: tuple[Response, ...],
         json_loads: Callable[[bytes], Any] | None,
     ) -> None:
         self.status_code = head.status
+        self.connection_id = connection_id
         self.history = history
         self._call = call
         self._head = head
+        # There is none where the content came with the head.
         self._body = body
-        self._content: bytes | None = None
+        self._content = content
         self._seconds = seconds
         self._loads = json_loads
         self._headers: Headers | None = None
@@ -88,7 +98,7 @@ class Response:
     @property
     def trailers(self) -> Headers:
         """The fields that came after the body; empty until it has ended."""
-        return Headers(self._body.trailers)
+        return Headers([] if self._body is None else self._body.trailers)
 
     @property
     def reason_phrase(self) -> str:
@@ -109,11 +119,6 @@ class Response:
     def request(self) -> Request:
         """The request that was answered."""
         return Request(self._call)
-
-    @property
-    def connection_id(self) -> int:
-        """The number of the connection, as events and statistics show it."""
-        return self._body.connection_id
 
     @property
     def elapsed(self) -> timedelta:
@@ -170,7 +175,7 @@ class Response:
             StreamError: it is still on the wire; `aread` reads it.
         """
         if self._content is None:
-            raise self._body.explain_missing()
+            raise self._unread.explain_missing()
         return self._content
 
     @property
@@ -205,12 +210,14 @@ class Response:
             RequestError: the body broke off, cannot be decoded, or is larger than the client's `max_content_size`.
         """
         if self._content is None:
-            self._content = await self._body.read_all()
+            self._content = await self._unread.read_all()
         return self._content
 
     def aiter_raw(self) -> RawIterator:
         """The body as it comes off the wire, not decoded, in pieces of any size."""
-        return RawIterator(self._body.claim())
+        if self._content is not None:
+            raise StreamConsumed(f"the body of {self._call} was read whole, and is kept as content")
+        return RawIterator(self._unread.claim())
 
     def aiter_bytes(self, chunk_size: int | None = None) -> BytesIterator:
         """The body, decoded, in pieces of `chunk_size` bytes, or of any size if that is None."""
@@ -234,38 +241,46 @@ class Response:
         The connection is given up at once, also in a cancelled scope; the pool keeps it if the rest of the body
         arrives within 64 KiB and a tenth of a second.
         """
-        await self._body.aclose()
+        self._release()
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     def discard_connection(self) -> None:
         """Have the connection closed instead of used again, for callers who distrust it."""
-        self._body.discard()
+        if self._body is not None:
+            self._body.discard()
 
-    def _take_whole(self) -> bool:
-        """Keep the body if all of it is there; whether it is."""
-        self._content = self._body.take_whole()
-        return self._content is not None
+    @property
+    def _unread(self) -> ResponseBody:
+        """The body, which did not come with the head."""
+        assert self._body is not None
+        return self._body
+
+    def _release(self) -> None:
+        """Give up what is left of the body; the pool may read the rest and keep the connection."""
+        if self._body is not None:
+            self._body.release()
 
     async def _read(self, timer: PhaseTimer) -> None:
         """Read and keep the body, under a timer that the caller has entered."""
         try:
-            self._content = await self._body.read_within(timer)
+            self._content = await self._unread.read_within(timer)
         except BaseException as error:
-            self._body.fail(error)
+            self._unread.fail(error)
             if isinstance(error, RequestError) and self.history:
                 error.annotate(request_sent="fully")
             raise
 
     def _name_lease(self) -> None:
         """Tell the lease what it is for, in case the response is forgotten unclosed."""
-        self._body.name_lease()
+        self._unread.name_lease()
 
     async def _read_start(self, limit: int) -> bytes:
         """Keep at most `limit` bytes of the body, and give up the rest."""
-        self._content = await self._body.read_start(limit)
+        self._content = await self._unread.read_start(limit)
         return self._content
 
     def _source(self) -> PieceSource:
-        return self._body.claim() if self._content is None else KeptContent(self._content)
+        return self._unread.claim() if self._content is None else KeptContent(self._content)
 
     async def __aenter__(self) -> Self:
         return self

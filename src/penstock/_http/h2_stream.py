@@ -273,7 +273,8 @@ class HTTP2Exchange:
         """The whole body, if the stream has ended with it; see `Exchange.take_whole`."""
         if not self._ended or self.outcome is not None or self.upload is not None or self._error is not None:
             return None
-        return self.try_receive()
+        # Who takes a body whole asks for no trailers.
+        return None if self.trailers else self.try_receive()
 
     def _credit(self, size: int) -> None:
         """Let the server send as much more, but not for every piece."""
