@@ -9,6 +9,7 @@ import pytest
 from trio.testing import MockClock
 
 import penstock
+from tests.support.h2_peer import H2Peer, H2Script, serve
 from tests.support.h2_server import H2Server, Incoming, Response
 from tests.support.scene import assert_at_rest, scene, settle
 
@@ -43,6 +44,23 @@ async def test_they_end_the_request(make: Any, given: Any, autojump_clock: MockC
         (request,) = app.heard
         assert request.trailers == [(b"x-sum", b"7")]
         assert ("trailer" in dict(response.request.headers)) is not callable(given)
+        assert_at_rest(s.pool, s.network)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello"])
+async def test_they_are_kept_where_they_came_with_the_head(content: bytes, autojump_clock: MockClock) -> None:
+    async def script(peer: H2Peer) -> None:
+        await peer.request()
+        async with peer.together():
+            await peer.headers(1, [(b":status", b"200")])
+            await peer.data(1, content)
+            await peer.headers(1, [(b"x-sum", b"42")], end_stream=True)
+        await serve(peer)
+
+    async with scene(H2Script(script), http1=False) as s:
+        response = await s.client.get(s.url)
+        assert response.content == content
+        assert response.trailers["X-Sum"] == "42"
         assert_at_rest(s.pool, s.network)
 
 
