@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: Interim responses before a final one; Go's clients live with fewer.
 MAX_INFORMATIONAL: Final = 16
 
-VERSIONS: Final = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
-STARTS: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")
+_VERSIONS: Final = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
+_STARTS: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _START_SIZE: Final = 9
 
 
@@ -88,7 +88,7 @@ class HeadParser:
         """Look for the end of a head in what came after the first `known` bytes."""
         while True:
             wire = self._wire
-            if known < _START_SIZE and not wire.startswith(STARTS):
+            if known < _START_SIZE and not wire.startswith(_STARTS):
                 _check_start(bytes(wire[: min(_START_SIZE, self._size_left)]))
             end = wire.find(b"\r\n\r\n", known - 3 if known > 3 else 0)
             stop = end + 4 if end >= 0 else len(wire)
@@ -128,17 +128,17 @@ class HeadParser:
                 raise Refusal(f"there were more than {MAX_INFORMATIONAL} interim responses", ProtocolReason.LIMIT)
             self._wire = rest
             return None
-        head = ResponseHead(status, reason, headers, VERSIONS[wire[5:8]], fields)
+        head = ResponseHead(status, reason, headers, _VERSIONS[wire[5:8]], fields)
         return FinalHead(head, fields, length, rest, self._size_left, self._fields_left)
 
 
 def _check_start(start: bytes) -> None:
     """Refuse what cannot become a status line at its first wrong byte: it may never send a blank line."""
-    if any(expected.startswith(start) for expected in STARTS):
+    if any(expected.startswith(start) for expected in _STARTS):
         return
     if not start.startswith(b"HTTP/"):
         raise Refusal(f"the answer is not HTTP/1{_guess(start)}")
-    if start[5:8] in VERSIONS and not start[8:].isdigit():
+    if start[5:8] in _VERSIONS and not start[8:].isdigit():
         raise Refusal("the status line is malformed")
     raise Refusal("the version of the response is neither HTTP/1.1 nor HTTP/1.0", ProtocolReason.VERSION)
 

@@ -49,37 +49,44 @@ class _Callbacks:
 class HttptoolsEngine:
     """Reads each head with a parser of its own, which costs less than half a microsecond and carries nothing over."""
 
-    __slots__ = ("name",)
+    __slots__ = ("_callbacks", "_fields", "_reasons", "name")
 
     def __init__(self) -> None:
         self.name = "httptools"
+        # Empty whenever no head is being read.
+        self._reasons: list[bytes] = []
+        self._fields: dict[bytes, bytes] = {}
+        self._callbacks = _Callbacks(self._reasons.append, self._fields.__setitem__)
 
     def read_head(self, head: bytes) -> tuple[int, bytes, HeaderList]:
         """See `HTTP1Engine.read_head`."""
-        reasons: list[bytes] = []
-        fields: dict[bytes, bytes] = {}
-        parser = HttpResponseParser(_Callbacks(reasons.append, fields.__setitem__))
-        _feed(parser, head)
-        reason = reasons[0] if reasons else b""
-        if reason != b"OK":
-            # Here llhttp takes any character; in fields it refuses what it must.
-            check_characters(reason)
-        count = head.count(b"\n") - LINES_BESIDE_FIELDS
-        names = list(map(_NAMES.get, fields))
-        if len(names) != count or None in names:
-            return parser.get_status_code(), reason, _read_one_by_one(head, count)
-        # llhttp leaves white space at the end of a value.
-        return parser.get_status_code(), reason, list(zip(names, map(_strip_end, fields.values()), strict=True))  # type: ignore[arg-type]
+        reasons, fields = self._reasons, self._fields
+        try:
+            parser = HttpResponseParser(self._callbacks)
+            parser.feed_data(head)
+            reason = reasons[0] if reasons else b""
+            if reason != b"OK":
+                # Here llhttp takes any character; in fields it refuses what it must.
+                check_characters(reason)
+            count = head.count(b"\n") - LINES_BESIDE_FIELDS
+            names = list(map(_NAMES.get, fields))
+            if len(names) != count or None in names:
+                return parser.get_status_code(), reason, _read_one_by_one(head, count)
+            # llhttp leaves white space at the end of a value.
+            values = map(_strip_end, fields.values())
+            return parser.get_status_code(), reason, list(zip(names, values, strict=True))  # type: ignore[arg-type]
+        except (HttpParserError, HttpParserUpgrade) as error:
+            raise _explain(error) from error
+        finally:
+            reasons.clear()
+            fields.clear()
 
 
-def _feed(parser: HttpResponseParser, head: bytes) -> None:
-    try:
-        parser.feed_data(head)
-    except HttpParserCallbackError as error:
+def _explain(error: Exception) -> BaseException:
+    if isinstance(error, HttpParserCallbackError):
         # What is called back was interrupted, or had no room: nothing that the server did.
-        raise error.__context__ or KeyboardInterrupt() from error
-    except (HttpParserError, HttpParserUpgrade) as error:
-        raise Refusal(f"the response is malformed: {str(error)[:80]}") from error
+        return error.__context__ or KeyboardInterrupt()
+    return Refusal(f"the response is malformed: {str(error)[:80]}")
 
 
 def _read_one_by_one(head: bytes, count: int) -> HeaderList:
@@ -89,7 +96,7 @@ def _read_one_by_one(head: bytes, count: int) -> HeaderList:
     def on_header(name: bytes, value: bytes) -> None:
         fields.append((_NAMES.get(name) or _lower(name), _strip_end(value)))
 
-    _feed(HttpResponseParser(_Callbacks(len, on_header)), head)
+    HttpResponseParser(_Callbacks(len, on_header)).feed_data(head)
     if len(fields) != count:
         raise Refusal("the response is malformed: a line is no header field")
     return fields

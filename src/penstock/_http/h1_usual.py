@@ -12,7 +12,7 @@ from .exchange import ResponseHead
 from .h1_body import NO_CONTENT, BodyParser
 from .h1_engines import Refusal
 from .h1_guards import check_framing_fields
-from .h1_head import STARTS, VERSIONS, FinalHead
+from .h1_head import FinalHead
 
 if TYPE_CHECKING:
     from .._types import HeaderList
@@ -76,7 +76,7 @@ def read_at_once(
         None if it has to be looked at in the order of its bytes, which finds out what is wrong, if anything is.
     """
     size = data.find(b"\r\n\r\n") + 4
-    if size < 4 or size > max_size or not data.startswith(STARTS):
+    if not 4 <= size <= max_size or not data.startswith(b"HTTP/1.1 "):
         return None
     try:
         status, reason, headers = engine.read_head(data[:size])
@@ -85,8 +85,7 @@ def read_at_once(
     if status < 200 or len(headers) > max_fields:
         return None
     fields = dict(headers)
-    version = VERSIONS[data[5:8]]
-    head = ResponseHead(status, reason, headers, version, fields)
+    head = ResponseHead(status, reason, headers, "HTTP/1.1", fields)
     rest = data[size:]
     length = fields.get(b"content-length")
     if (
@@ -94,7 +93,6 @@ def read_at_once(
         and len(fields) == len(headers)
         and fields.get(b"connection", b"keep-alive") == b"keep-alive"
         and not close
-        and version == "HTTP/1.1"
         and method != b"HEAD"
         and status not in NO_CONTENT
         and _ODD_FIELDS.isdisjoint(fields)
