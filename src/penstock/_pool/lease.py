@@ -42,43 +42,39 @@ class Lease:
     been given back warns with a `ResourceWarning` that names its request, and its slot comes back.
 
     Attributes:
-        origin: what the connection leads to.
-        connection_id: the connection's number in the pool, as statistics and events show it.
+        is_released: whether the connection was given back.
         place: the caller's place in the queue, for a request that has to be sent again.
         head: the head of the response, once there is one.
         label: what a leak warning calls it, for example "GET https://api.example.com/v1".
     """
 
-    __slots__ = (
-        "_connection",
-        "_entry",
-        "_exchange",
-        "_runner",
-        "_timer",
-        "connection_id",
-        "head",
-        "label",
-        "origin",
-        "place",
-    )
+    __slots__ = ("_entry", "_exchange", "_runner", "_timer", "head", "is_released", "label", "place")
 
     def __init__(self, runner: Runner, entry: ConnectionEntry, timer: PhaseTimer, place: int) -> None:
         self._runner = runner
-        self._entry: ConnectionEntry | None = entry
-        self._connection: HTTPConnection = entry.handle
+        self._entry = entry
         self._exchange: Exchange | None = None
         self._timer = timer
-        self.origin: Origin = entry.endpoint.origin
-        self.connection_id = entry.id
+        self.is_released = False
         self.place = place
         self.head: ResponseHead | None = None
         self.label = ""
 
     def __repr__(self) -> str:
-        state = "given back" if self._entry is None else "held" if self._exchange is None else "in use"
+        state = "given back" if self.is_released else "held" if self._exchange is None else "in use"
         return f"<Lease of connection {self.connection_id} to {self.origin}, {state}>"
 
     # ---- public, low level ---------------------------------------------------------------------------------------
+
+    @property
+    def origin(self) -> Origin:
+        """What the connection leads to."""
+        return self._entry.endpoint.origin
+
+    @property
+    def connection_id(self) -> int:
+        """The connection's number in the pool, as statistics and events show it."""
+        return self._entry.id
 
     async def request(
         self,
@@ -136,19 +132,14 @@ class Lease:
         """Fields after the body (RFC 9110 §6.5); complete when the body has ended."""
         return [] if self._exchange is None else self._exchange.trailers
 
-    @property
-    def is_released(self) -> bool:
-        """Whether the connection was given back."""
-        return self._entry is None
-
     def release_soon(self) -> None:
         """Give the lease up, whatever state it is in; never waits, may be repeated.
 
         What has arrived of an unfinished body is consumed, and a task of the pool reads on for 64 KiB or 100 ms at
         most: if the body ends within that, the connection is kept.
         """
-        entry, exchange = self._entry, self._exchange
-        if entry is None:
+        exchange = self._exchange
+        if self.is_released:
             return
         if exchange is not None and exchange.outcome is None and self.head is None:
             # Another task is sending on it.
@@ -156,22 +147,22 @@ class Lease:
         elif exchange is None or exchange.outcome is not None or exchange.try_drain() is not None:
             self._finish()
         else:
-            self._entry = None
-            self._runner.drain_later(entry, exchange)
+            self.is_released = True
+            self._runner.drain_later(self._entry, exchange)
         self._exchange = None
 
     def discard(self, reason: CloseReason = CloseReason.DISCARDED) -> None:
         """Give the lease up and close its connection; never waits, may be repeated."""
-        if self._entry is not None:
+        if not self.is_released:
             if self._exchange is None:
-                self._exchange = self._connection.open_exchange()
+                self._exchange = self.connection.open_exchange()
             self._exchange.abandon(reason)
             self._finish()
             self._exchange = None
 
     def misdirected(self) -> None:
         """Give the lease up: the server says that its connection is the wrong one (RFC 9110 §15.5.20)."""
-        if self._entry is not None:
+        if not self.is_released:
             self._runner.retire(self._entry, CloseReason.MISDIRECTED)
         self.discard(CloseReason.MISDIRECTED)
 
@@ -192,9 +183,10 @@ class Lease:
 
     def begin(self, timer: PhaseTimer) -> Exchange:
         """Open the exchange; it must be followed by `headed` or `fail`."""
-        if self._entry is None or self._exchange is not None:
+        if self.is_released or self._exchange is not None:
             raise LocalProtocolError("a lease carries one exchange", origin=self.origin)
-        self._exchange = exchange = self._connection.open_exchange()
+        exchange: Exchange = self._entry.handle.open_exchange()
+        self._exchange = exchange
         timer.guard(exchange, self._runner.watchdog)
         return exchange
 
@@ -249,7 +241,8 @@ class Lease:
     @property
     def connection(self) -> HTTPConnection:
         """The connection, for the facts a replay is judged by."""
-        return self._connection
+        connection: HTTPConnection = self._entry.handle
+        return connection
 
     def _check_quiet(self) -> None:
         """Look once more: any time may have passed since the connection was handed over.
@@ -258,9 +251,9 @@ class Lease:
             ReadError: the peer has closed the connection.
             RemoteProtocolError: the peer has sent something that answers nothing (RFC 9112 §9.2).
         """
-        if self._entry is None or self._exchange is not None:
+        if self.is_released or self._exchange is not None:
             return
-        reason = self._connection.look()
+        reason = self.connection.look()
         if reason is None:
             return
         self.discard(reason)
@@ -276,15 +269,14 @@ class Lease:
         )
 
     def _finish(self) -> None:
-        entry, self._entry = self._entry, None
-        if entry is not None:
-            self._runner.give_back(entry, self._exchange)
+        if not self.is_released:
+            self.is_released = True
+            self._runner.give_back(self._entry, self._exchange)
 
     def __del__(self) -> None:
-        entry = self._entry
-        if entry is not None:
-            self._entry = None
-            self._runner.reclaim(entry, self._exchange)
+        if not self.is_released:
+            self.is_released = True
+            self._runner.reclaim(self._entry, self._exchange)
             what = self.label or f"a lease of a connection to {self.origin}"
             warnings.warn(
                 f"{what} was dropped without being closed; its connection is closed and its slot comes back",
