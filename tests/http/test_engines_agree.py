@@ -250,8 +250,31 @@ def test_what_h11_remembers_is_no_secret_and_bounded_however_long_a_head_is() ->
         engine.read_head(b"HTTP/1.1 200 OK\r\nX-Api-Key: k\r\nX-Auth-Token: t\r\n" + fields + b"\r\n")
 
         assert len(engine._fields) <= 512  # type: ignore[attr-defined]
+        assert len(engine._names) <= 512  # type: ignore[attr-defined]
         assert b"X-Api-Key: k" not in engine._fields  # type: ignore[attr-defined]
         assert b"X-Auth-Token: t" not in engine._fields  # type: ignore[attr-defined]
+
+
+def test_a_name_that_h11_has_accepted_is_a_name_and_no_more() -> None:
+    engine = make_engine("h11")
+    start = b"HTTP/1.1 200 OK\r\n"
+    engine.read_head(start + b"A: b\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+    assert engine.read_head(start + b"A:\tc d \r\nContent-Length: 6\r\n\r\n")[2] == [
+        (b"a", b"c d"),
+        (b"content-length", b"6"),
+    ]
+    for line in (b"A", b"A : b", b" A: b", b"A: \x01", b"A: b\rc", b"Content-Length: x", b"Transfer-Encoding: gzip"):
+        with pytest.raises(Refusal):
+            engine.read_head(start + line + b"\r\n\r\n")
+
+
+def test_a_new_value_of_a_known_name_is_not_put_to_h11(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make_engine("h11")
+    engine.read_head(b"HTTP/1.1 200 OK\r\nX-Request-Id: 1\r\nSet-Cookie: a=b\r\n\r\n")
+    monkeypatch.delattr(h11.Connection, "next_event")
+    _, _, headers = engine.read_head(b"HTTP/1.1 200 OK\r\nX-Request-Id: 2\r\nSet-Cookie: a=c\r\n\r\n")
+    assert headers == [(b"x-request-id", b"2"), (b"set-cookie", b"a=c")]
 
 
 def test_an_interrupt_within_h11_spoils_no_later_verdict(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,11 @@
 
 h11 judges every line of a head by itself: only several Content-Length or Transfer-Encoding fields concern each other,
 and those the framing refuses for every engine. So a line that h11 has accepted is remembered with what h11 said of it,
-and most lines of most answers are the same as in the answer before. What is remembered can only accept; every refusal
-is h11's own.
+and most lines of most answers are the same as in the answer before.
+
+Of a line, h11 judges the name and the characters of the value. Which characters may stand in a head is checked here for
+every engine, more strictly, so a name that h11 has accepted needs no second opinion, whatever its value; except where
+the value means something to h11. What is remembered can only accept; every refusal is h11's own.
 """
 
 from __future__ import annotations
@@ -23,6 +26,12 @@ if TYPE_CHECKING:
 _LINES_KEPT: Final = 512
 _LONGEST_LINE_KEPT: Final = 256
 
+_NAMES_KEPT: Final = 512
+_LONGEST_NAME_KEPT: Final = 64
+
+#: Digits of a Content-Length that is surely good.
+_USUAL_LENGTH: Final = 15
+
 #: h11 normalises these, while here every value stays as sent, for the framing to judge.
 _REWRITTEN: Final = (b"content-length", b"transfer-encoding")
 
@@ -33,13 +42,15 @@ _REQUEST: Final = h11.Request(method=b"GET", target=b"/", headers=[(b"Host", b"-
 class H11Engine:
     """Reads heads with h11; see `HTTP1Engine`."""
 
-    __slots__ = ("_fields", "_judge", "_statuses", "name")
+    __slots__ = ("_fields", "_judge", "_names", "_statuses", "name")
 
     def __init__(self) -> None:
         self.name = "h11"
         self._judge = _ask()
         self._statuses: dict[bytes, tuple[int, bytes]] = {}
         self._fields: dict[bytes, tuple[bytes, bytes]] = {}
+        # As servers spell them, with what they are in lower case.
+        self._names: dict[bytes, bytes] = {}
 
     def read_head(self, head: bytes) -> tuple[int, bytes, HeaderList]:
         """See `HTTP1Engine.read_head`."""
@@ -62,21 +73,40 @@ class H11Engine:
         return known
 
     def _read_missing(self, lines: list[bytes], fields: list[Any]) -> None:
-        """Fill the gaps in `fields` by asking h11."""
+        """Fill the gaps in `fields`, by asking h11 where a name is new."""
         gaps = [at for at, pair in enumerate(fields) if pair is None]
-        unknown = [lines[at] for at in gaps]
-        pairs = self._read_fields(unknown)
+        check_characters(b"".join([lines[at] for at in gaps]))
+        unknown = []
+        for at in gaps:
+            raw_name, colon, value = lines[at].partition(b":")
+            name = self._names.get(raw_name) if colon else None
+            value = value.strip(b" \t")
+            if name is None or (name in _REWRITTEN and not _is_usual_length(name, value)):
+                unknown.append(at)
+            else:
+                fields[at] = (name, value)
+        if unknown:
+            self._ask_for(unknown, lines, fields)
         known = self._fields
         if len(known) >= _LINES_KEPT:
             # Most of them were never seen again. Those that are will be back with the next answer.
             known.clear()
-        for at, line, pair in zip(gaps, unknown, pairs, strict=True):
-            fields[at] = pair
+        for at in gaps:
+            line, pair = lines[at], fields[at]
             if len(known) < _LINES_KEPT and len(line) <= _LONGEST_LINE_KEPT and not is_secret(pair[0]):
                 known[line] = pair
 
+    def _ask_for(self, unknown: list[int], lines: list[bytes], fields: list[Any]) -> None:
+        names = self._names
+        if len(names) >= _NAMES_KEPT:
+            names.clear()
+        for at, pair in zip(unknown, self._read_fields([lines[at] for at in unknown]), strict=True):
+            fields[at] = pair
+            raw_name = lines[at].partition(b":")[0]
+            if len(names) < _NAMES_KEPT and len(raw_name) <= _LONGEST_NAME_KEPT:
+                names[raw_name] = pair[0]
+
     def _read_fields(self, lines: list[bytes]) -> HeaderList:
-        check_characters(b"".join(lines))
         try:
             # Any number of interim responses may come, so that one h11 connection can judge for ever.
             event = _read(self._judge, _INTERIM + b"\r\n".join(lines) + b"\r\n\r\n")
@@ -96,6 +126,10 @@ class H11Engine:
                 value = line[len(name) + 1 :].strip(b" \t")
             fields.append((name, bytes(value)))
         return fields
+
+
+def _is_usual_length(name: bytes, value: bytes) -> bool:
+    return name == b"content-length" and value.isdigit() and len(value) <= _USUAL_LENGTH
 
 
 def _ask() -> h11.Connection:
