@@ -265,8 +265,9 @@ def test_a_name_that_h11_has_accepted_is_a_name_and_no_more() -> None:
         (b"content-length", b"6"),
     ]
     for line in (b"A", b"A : b", b" A: b", b"A: \x01", b"A: b\rc", b"Content-Length: x", b"Transfer-Encoding: gzip"):
-        with pytest.raises(Refusal):
-            engine.read_head(start + line + b"\r\n\r\n")
+        for _ in range(2):
+            with pytest.raises(Refusal):
+                engine.read_head(start + line + b"\r\n\r\n")
 
 
 def test_a_new_value_of_a_known_name_is_not_put_to_h11(monkeypatch: pytest.MonkeyPatch) -> None:

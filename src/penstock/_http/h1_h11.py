@@ -74,37 +74,38 @@ class H11Engine:
 
     def _read_missing(self, lines: list[bytes], fields: list[Any]) -> None:
         """Fill the gaps in `fields`, by asking h11 where a name is new."""
-        gaps = [at for at, pair in enumerate(fields) if pair is None]
-        check_characters(b"".join([lines[at] for at in gaps]))
         unknown = []
-        for at in gaps:
-            raw_name, colon, value = lines[at].partition(b":")
-            name = self._names.get(raw_name) if colon else None
-            value = value.strip(b" \t")
-            if name is None or (name in _REWRITTEN and not _is_usual_length(name, value)):
-                unknown.append(at)
-            else:
-                fields[at] = (name, value)
+        for at, pair in enumerate(fields):
+            if pair is None:
+                line = lines[at]
+                check_characters(line)
+                raw_name, colon, value = line.partition(b":")
+                name = self._names.get(raw_name) if colon else None
+                if name is None or (name in _REWRITTEN and not _is_usual_length(name, value)):
+                    unknown.append(at)
+                else:
+                    fields[at] = self._keep(line, (name, value.strip(b" \t")))
         if unknown:
             self._ask_for(unknown, lines, fields)
-        known = self._fields
-        if len(known) >= _LINES_KEPT:
-            # Most of them were never seen again. Those that are will be back with the next answer.
-            known.clear()
-        for at in gaps:
-            line, pair = lines[at], fields[at]
-            if len(known) < _LINES_KEPT and len(line) <= _LONGEST_LINE_KEPT and not is_secret(pair[0]):
-                known[line] = pair
 
     def _ask_for(self, unknown: list[int], lines: list[bytes], fields: list[Any]) -> None:
         names = self._names
         if len(names) >= _NAMES_KEPT:
             names.clear()
         for at, pair in zip(unknown, self._read_fields([lines[at] for at in unknown]), strict=True):
-            fields[at] = pair
+            fields[at] = self._keep(lines[at], pair)
             raw_name = lines[at].partition(b":")[0]
             if len(names) < _NAMES_KEPT and len(raw_name) <= _LONGEST_NAME_KEPT:
                 names[raw_name] = pair[0]
+
+    def _keep(self, line: bytes, pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+        """Remember a line, unless it is long or may be secret."""
+        if len(line) <= _LONGEST_LINE_KEPT and not is_secret(pair[0]):
+            if len(self._fields) >= _LINES_KEPT:
+                # Most of them were never seen again. Those that are will be back with the next answer.
+                self._fields.clear()
+            self._fields[line] = pair
+        return pair
 
     def _read_fields(self, lines: list[bytes]) -> HeaderList:
         try:
@@ -129,7 +130,8 @@ class H11Engine:
 
 
 def _is_usual_length(name: bytes, value: bytes) -> bool:
-    return name == b"content-length" and value.isdigit() and len(value) <= _USUAL_LENGTH
+    digits = value.strip(b" \t")
+    return name == b"content-length" and digits.isdigit() and len(digits) <= _USUAL_LENGTH
 
 
 def _ask() -> h11.Connection:

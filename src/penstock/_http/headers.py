@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .fields import check_name, check_value
 
@@ -12,13 +13,13 @@ if TYPE_CHECKING:
 
 HeaderArgument = Mapping[str, str] | Iterable[tuple[str, str]] | Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]]
 
-_SECRET_NAMES = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"})
-_SECRET_WORDS = (b"key", b"token", b"secret", b"password", b"credential")
+_SECRET_NAMES: Final = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"})
+_SECRET_WORDS: Final = re.compile(rb"key|token|secret|password|credential")
 
 
 def is_secret(name: bytes) -> bool:
     """Whether the value of a field with this lower-case name must not be shown."""
-    return name in _SECRET_NAMES or any(word in name for word in _SECRET_WORDS)
+    return name in _SECRET_NAMES or _SECRET_WORDS.search(name) is not None
 
 
 class Headers(Mapping[str, str]):
