@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from urllib.parse import urljoin
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from penstock._errors import InvalidURL, UnsupportedProtocol
 from penstock._types import Origin
-from penstock._url import MAX_URL_LENGTH, URL, extend, parse_origin, parse_url, resolve
+from penstock._url import MAX_URL_LENGTH, URL, _extend, _parse, extend, parse_origin, parse_url, resolve
 
 
 @pytest.mark.parametrize(
@@ -267,6 +268,44 @@ def test_any_text_is_split_or_refused(text: str) -> None:
 @example("xn--\u00fc")
 def test_any_authority_is_split_or_refused(text: str) -> None:
     _check_parse("https://" + text)
+
+
+hosts = st.sampled_from(
+    ["h", "a.test", "A.test.", "127.0.0.1:80", "[::1]:8443", "u@h", "h:0", "h:", "1.2", "xn--x", "ü"]
+)
+usual_rests = st.text(alphabet=st.sampled_from(list("/.%2eE?&=#aZ0-_~:@!$'()*+,;[]|^`{}<>\" \\\x7f\xfc")), max_size=20)
+rests = st.one_of(usual_rests, st.from_regex(r"(/[!-~]{0,8}){0,3}(\?[!-~]{0,9})?", fullmatch=True))
+
+
+def _outcome(split: Callable[[], URL]) -> URL | str:
+    try:
+        return split()
+    except (InvalidURL, UnsupportedProtocol) as error:
+        return repr(error)
+
+
+@given(st.sampled_from(["http", "https", "HTTP", "ftp"]), hosts, rests)
+@example("https", "h", "")
+@example("https", "h", "/a%2e/%2e/b")
+@example("https", "h", "/a/.b?../.")
+@example("https", "h", "/" + "a" * MAX_URL_LENGTH)
+def test_the_short_way_of_a_usual_url_leads_where_the_long_one_does(scheme: str, host: str, rest: str) -> None:
+    text = f"{scheme}://{host}{rest}"
+    assert _outcome(lambda: parse_url(text)) == _outcome(lambda: _parse(text))
+
+
+@given(st.one_of(st.text(), near_urls))
+def test_the_short_way_of_any_text_leads_where_the_long_one_does(text: str) -> None:
+    assert _outcome(lambda: parse_url(text)) == _outcome(lambda: _parse(text))
+
+
+@given(st.sampled_from(["http://h", "http://h/v1", "http://h/v1/", "http://h//"]), st.one_of(rests, near_urls))
+@example("http://h/v1", "//a")
+@example("http://h/v1", "/")
+@example("http://h/v1", "/" + "a" * MAX_URL_LENGTH)
+def test_the_short_way_below_a_base_leads_where_the_long_one_does(base: str, text: str) -> None:
+    url = parse_url(base)
+    assert _outcome(lambda: extend(url, text)) == _outcome(lambda: _extend(url, text))
 
 
 @given(near_urls)
