@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from trio.testing import MockClock
 import penstock
 from penstock import LocalProtocolError
 from penstock._client.client import Client
+from penstock._http.headers import Headers
 from penstock.testing import FakeNetwork, serve_echo, serve_ok
 
 from .fake_pool import Answer, FakePool, Sent
@@ -90,10 +92,97 @@ async def test_what_is_remembered_is_bounded_and_goes_with_the_client() -> None:
             await ask(client, url=f"{URL}?n={number}")
             await ask(client, headers={"cookie": f"{number}" + "x" * 5000})
             assert len(composer._known) <= 256
-        assert composer._check_fields.cache_info().currsize < 10
-        await ask(client, headers={"authorization": "Bearer one"})
+            assert len(composer._settled) < 10
+        for number in range(1000):
+            await ask(client, "POST", f"{URL}?n={number}", headers={"x-number": f"{number}"}, json=number)
+            await ask(client, "POST", f"{URL}?n={number}" + "x" * 5000, json=number)
+            assert len(composer._settled) <= 256
+        assert composer._locate.cache_info().currsize <= 256
+        await ask(client, "POST", f"{URL}?key=secret", headers={"authorization": "Bearer one"})
     assert not composer._known
-    assert composer._check_fields.cache_info().currsize == 0
+    assert not composer._settled
+    assert composer._locate.cache_info().currsize == 0
+
+
+def sent_fields(sent: Sent) -> list[tuple[bytes, bytes]]:
+    fields: list[tuple[bytes, bytes]] = sent.wire.headers
+    return fields
+
+
+async def test_the_same_headers_are_checked_once_and_say_the_same_in_each_form() -> None:
+    pairs = [("X-Key", "k"), ("accept", "text/plain")]
+    forms: list[Any] = [
+        dict(pairs),
+        pairs,
+        [list(pair) for pair in pairs],
+        {name.encode(): value.encode() for name, value in pairs},
+        MappingProxyType(dict(pairs)),
+        Headers([(b"x-key", b"k"), (b"accept", b"text/plain")]),
+    ]
+    async with Client(FakePool(echo)) as client:  # type: ignore[arg-type]
+        first = await ask(client, "POST", headers=forms[0], json=1)
+        again = await ask(client, "POST", headers=dict(pairs), json=2)
+        assert again.wire.header_set is first.wire.header_set
+        for form in forms:
+            assert sent_fields(await ask(client, "POST", headers=form, json=1)) == sent_fields(first)
+
+
+async def test_headers_that_are_changed_are_sent_as_they_are_now() -> None:
+    headers = {"x-number": "1"}
+    async with Client(FakePool(echo)) as client:  # type: ignore[arg-type]
+        assert (await ask(client, headers=headers)).headers["x-number"] == "1"
+        headers["x-number"] = "2"
+        assert (await ask(client, headers=headers)).headers["x-number"] == "2"
+
+
+class AnyCase(str):
+    """Equal to what says something else."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and self.lower() == other.lower()
+
+    def __hash__(self) -> int:
+        return hash(self.lower())
+
+
+async def test_what_is_equal_but_of_another_type_is_looked_at_by_itself() -> None:
+    async with Client(FakePool(echo)) as client:  # type: ignore[arg-type]
+        await ask(client, headers={"x-key": "secret"})
+        assert (await ask(client, headers={"x-key": AnyCase("SECRET")})).headers["x-key"] == "SECRET"
+        assert (await ask(client, headers={"x-key": AnyCase("Secret")})).headers["x-key"] == "Secret"
+        await ask(client, headers={"x-key": b"secret"})
+        with pytest.raises(LocalProtocolError):
+            await ask(client, headers={"x-key": memoryview(b"secret")})
+        assert (await ask(client, url=AnyCase(URL))).url == URL
+        assert (await ask(client, url=AnyCase(f"{URL}/A"))).url == f"{URL}/A"
+        assert (await ask(client, url=AnyCase(f"{URL}/a"))).url == f"{URL}/a"
+
+
+async def test_each_kind_of_content_has_its_own_fields() -> None:
+    async with Client(FakePool(echo)) as client:  # type: ignore[arg-type]
+        for _ in range(2):
+            for options, content_type in (
+                ({"json": 1}, "application/json"),
+                ({"data": {"a": 1}}, "application/x-www-form-urlencoded"),
+                ({"content": b"x"}, None),
+                ({}, None),
+                ({"json": 1, "headers": {"content-type": "text/x"}}, "text/x"),
+            ):
+                sent = await ask(client, "POST", **options)
+                assert sent.headers.get("content-type") == content_type
+
+
+@pytest.mark.parametrize(
+    "headers", [{"x": "a\nb"}, {"x": " a"}, {"x y": "a"}, {"expect": "x"}, {"host": "a b"}, {"x": 1}, {"te": "x"}]
+)
+async def test_headers_that_must_not_be_sent_are_refused_each_time(headers: Any) -> None:
+    async with Client(FakePool(echo)) as client:  # type: ignore[arg-type]
+        for _ in range(2):
+            with pytest.raises(LocalProtocolError):
+                await ask(client, headers=headers)
+        assert not client._composer._settled
 
 
 async def test_a_body_that_comes_with_its_head_meets_the_same_limits(autojump_clock: MockClock) -> None:

@@ -118,6 +118,17 @@ def test_bad_values(value: str | bytes) -> None:
         build(headers=[("x-a", value)])
 
 
+@given(st.one_of(st.binary(max_size=12), st.lists(st.sampled_from([b" ", b"\t", b"a", b"\xff", b"\n"])).map(b"".join)))
+def test_a_value_is_what_the_rfc_allows_without_edge_space(value: bytes) -> None:
+    has_control = any((byte < 0x20 and byte != 0x09) or byte == 0x7F for byte in value)
+    if has_control or value.strip(b" \t") != value:
+        with pytest.raises(LocalProtocolError, match="control" if has_control else "white space"):
+            fields.check_value(value, b"x-a")
+    else:
+        assert fields.check_value(value, b"x-a") == value
+        assert fields.check_value(value.decode("latin-1"), b"x-a") == value
+
+
 def test_errors_do_not_show_values() -> None:
     with pytest.raises(LocalProtocolError) as caught:
         build(headers=[("authorization", "Bearer hunter2\n")])

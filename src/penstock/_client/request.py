@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from .._errors import InvalidURL
@@ -10,7 +11,7 @@ from .._http.body import make_body
 from .._http.coding import accept_encoding
 from .._http.fields import check_method, check_target, refused
 from .._http.headers import HeaderArgument, to_fields
-from .._http.request import build_request, check_fields
+from .._http.request import build_request, make_header_set
 from .._http.trailers import TrailerArgument, make_trailers
 from .._pool.pool import check_place
 from .._types import Origin
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from .._config import Timeouts
     from .._http.body import Content, RequestBody
+    from .._http.request import HeaderSet
     from .._types import HeaderList
     from .fields import Fields
     from .limits import TimeoutArgument, Unset
@@ -44,10 +46,14 @@ _STANDARD_METHODS = {
 }
 
 _NO_BODY = make_body(None)
-# URLs and fields that differ from request to request would make these grow without end.
-_KNOWN_CALLS = 256
+# URLs and fields that differ from request to request would make what is remembered of them grow without end.
+_MOST_KNOWN = 256
 _LONGEST_KNOWN = 2048
-_KNOWN_FIELDS = 256
+
+# Other types may be equal to these and say something else.
+_TEXT = frozenset({str, bytes})
+#: Where fields go, the type of the content, whether events are asked for, and what the caller passed.
+_Asked = tuple[Origin, bytes | None, bool, tuple[tuple[str | bytes, str | bytes], ...]]
 
 
 class RequestOptions(TypedDict, total=False):
@@ -101,20 +107,22 @@ class Composer:
         self.base = None if base_url is None else _to_base(base_url)
         self._params = "" if params is None else encode_fields(params, "params")
         self._limits = pool_timeouts if timeout is UNSET else to_timeouts(timeout)
-        self._max_redirects = max_redirects
-        self._follow_redirects = follow_redirects
+        self._most_redirects = max_redirects
+        self._max_redirects = max_redirects if follow_redirects else -1
         self._dumps = json_dumps
         self._defaults = merge(_own_defaults(), to_fields(headers))
         # A mistake in the defaults comes out here, not at the first request.
         build_request(Origin("http", "localhost", 80), "GET", "/", self._defaults, _NO_BODY)
-        self._known: dict[tuple[str, str], Call] = {}
         # The client's own, so that the credentials of its callers go when it goes.
-        self._check_fields = lru_cache(_KNOWN_FIELDS)(check_fields)
+        self._known: dict[tuple[str, str], Call] = {}
+        self._settled: dict[_Asked, tuple[HeaderList, HeaderSet]] = {}
+        self._locate = lru_cache(_MOST_KNOWN)(partial(_locate, self.base))
 
     def forget(self) -> None:
-        """Keep nothing of what was asked: its fields may be credentials."""
+        """Keep nothing of what was asked: its fields and its query may be credentials."""
         self._known.clear()
-        self._check_fields.cache_clear()
+        self._settled.clear()
+        self._locate.cache_clear()
 
     def recall(self, method: str, url: str | URL) -> Call:
         """What `compose` makes of a request without options; as nothing in it ever differs, it is made once."""
@@ -123,11 +131,12 @@ class Composer:
         except TypeError:
             call = None
         if call is None:
-            call = self.compose(method, url)
-            if isinstance(url, str) and len(url) <= _LONGEST_KNOWN:
-                if len(self._known) >= _KNOWN_CALLS:
-                    self._known.clear()
-                self._known[method, url] = call
+            if type(url) is not str or len(url) > _LONGEST_KNOWN:
+                return self.compose(method, url)
+            call = self.compose(method, _locate(self.base, url))
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[method, url] = call
         return call
 
     def compose(
@@ -149,36 +158,38 @@ class Composer:
         for_events: bool = False,
     ) -> Call:
         """Settle one request; `for_events` asks for an event stream where the caller's headers do not say otherwise."""
-        verb = _STANDARD_METHODS.get(method) if isinstance(method, str) else None
+        try:
+            verb = _STANDARD_METHODS[method]
+        except (KeyError, TypeError):
+            verb = None
         if verb is None:
             verb = _check_method(method)
         if affinity is not None:
             raise ValueError("affinity: keeping a conversation on one endpoint is not available yet; leave it None")
         if priority != 0 or tenant is not None:
             check_place(priority, tenant)
-        where = self._locate(url)
+        if isinstance(url, URL):
+            where = url
+        elif type(url) is str and len(url) <= _LONGEST_KNOWN:
+            where = self._locate(url)
+        else:
+            where = _locate(self.base, url)
         if self._params or params is not None:
             where = where.with_query("&".join(filter(None, (self._params, self._encode_params(params)))))
         limits = self._limits if timeout is UNSET else to_timeouts(timeout)
-        follows = self._follow_redirects
+        max_redirects = self._max_redirects
         if follow_redirects is not None:
             if not isinstance(follow_redirects, bool):
                 raise TypeError(f"follow_redirects must be True, False or None, not {follow_redirects!r}")
-            follows = follow_redirects
-        fields = self._defaults
+            max_redirects = self._most_redirects if follow_redirects else -1
         body = _NO_BODY
+        content_type = None
         if json is not None or content is not None or data is not None:
             body, content_type = self._encode_body(json, content, data)
-            if content_type:
-                fields = merge([(b"content-type", content_type)], fields)
-        if for_events:
-            fields = merge(fields, _FOR_EVENTS)
-        if headers is not None:
-            fields = merge(fields, to_fields(headers))
         ending = None if trailers is None else make_trailers(trailers)
-        # Fields that are large are rarely sent twice, and would be kept.
-        is_small = sum(len(value) for _, value in fields) <= _LONGEST_KNOWN
-        header_set = (self._check_fields if is_small else check_fields)(where.origin, tuple(fields))
+        given = () if headers is None else _to_items(headers)
+        asked = where.origin, content_type, for_events, given
+        fields, header_set = self._settled.get(asked) or self._settle(asked)
         return Call(
             method,
             where,
@@ -187,35 +198,67 @@ class Composer:
             limits=limits,
             priority=priority,
             tenant=tenant,
-            max_redirects=self._max_redirects if follows else -1,
+            max_redirects=max_redirects,
             trailers=ending,
             wire=header_set.frame(verb, check_target(where.raw_target, verb), body, ending),
         )
 
-    def _locate(self, url: str | URL) -> URL:
-        if isinstance(url, URL):
-            return url
-        if self.base is not None:
-            return extend(self.base, url)
-        try:
-            return parse_url(url)
-        except InvalidURL as error:
-            if ":" in url:
-                raise
-            raise InvalidURL(f"{error}, or the client needs a base_url") from None
+    def _settle(self, asked: _Asked) -> tuple[HeaderList, HeaderSet]:
+        """The fields of a request, by themselves and checked together; remembered, since most come again."""
+        origin, content_type, for_events, given = asked
+        fields = self._defaults
+        if content_type is not None:
+            fields = merge([(b"content-type", content_type)], fields)
+        if for_events:
+            fields = merge(fields, _FOR_EVENTS)
+        if given:
+            fields = merge(fields, to_fields(given))
+        settled = fields, make_header_set(origin, fields)
+        # Fields that are large are rarely sent twice, and would be kept.
+        if sum(map(len, chain.from_iterable(fields))) <= _LONGEST_KNOWN:
+            if len(self._settled) >= _MOST_KNOWN:
+                self._settled.clear()
+            self._settled[asked] = settled
+        return settled
 
     def _encode_params(self, params: Fields | None) -> str:
         return "" if params is None else encode_fields(params, "params")
 
     def _encode_body(self, json: Any, content: Content, data: Fields | None) -> tuple[RequestBody, bytes | None]:
-        if (json is not None) + (content is not None) + (data is not None) > 1:
-            raise ValueError("a request has one body: pass only one of json, content and data")
-        if content is not None:
+        if json is not None:
+            if content is not None or data is not None:
+                raise _two_bodies()
+            dumps = self._dumps = self._dumps or find_dumps()
+            return make_body(dumps(json)), b"application/json"
+        if data is None:
             return make_body(content), None
-        if data is not None:
-            return make_body(encode_fields(data, "data")), b"application/x-www-form-urlencoded"
-        dumps = self._dumps = self._dumps or find_dumps()
-        return make_body(dumps(json)), b"application/json"
+        if content is not None:
+            raise _two_bodies()
+        return make_body(encode_fields(data, "data")), b"application/x-www-form-urlencoded"
+
+
+def _two_bodies() -> ValueError:
+    return ValueError("a request has one body: pass only one of json, content and data")
+
+
+def _locate(base: URL | None, url: str) -> URL:
+    if base is not None:
+        return extend(base, url)
+    try:
+        return parse_url(url)
+    except InvalidURL as error:
+        if ":" in url:
+            raise
+        raise InvalidURL(f"{error}, or the client needs a base_url") from None
+
+
+def _to_items(headers: HeaderArgument) -> tuple[tuple[str | bytes, str | bytes], ...]:
+    """The fields that a caller passed, for a dictionary's key: where they are equal, so is what is sent."""
+    if type(headers) is dict:
+        items = tuple(headers.items())
+        if _TEXT.issuperset(map(type, chain.from_iterable(items))):
+            return items
+    return tuple(to_fields(headers))
 
 
 def _check_method(method: object) -> bytes:
@@ -229,8 +272,8 @@ def _check_method(method: object) -> bytes:
 
 def merge(under: HeaderList, over: HeaderList) -> HeaderList:
     """Fields of both; a name in `over` replaces every field of that name in `under`."""
-    names = {name for name, _ in over}
-    return [*(field for field in under if field[0] not in names), *over]
+    replaced = dict(over)
+    return [field for field in under if field[0] not in replaced] + over
 
 
 def _to_base(base_url: str) -> URL:

@@ -14,11 +14,12 @@ from .._errors import LocalProtocolError, quote_peer, without_secrets
 # RFC 9110 §5.6.2 token.
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
-# RFC 9110 §5.5: field-vchar, SP and HTAB; obs-text is allowed because latin-1 values exist in the wild.
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+# RFC 9110 §5.5: field-vchar, SP and HTAB; obs-text is allowed because latin-1 values exist in the wild. No edge space.
+_VALUE = re.compile(rb"(?![\t ])[\t\x20-\x7e\x80-\xff]*+(?<![\t ])")
 
 # RFC 9112 §3.2: visible ASCII. A fragment is never sent (RFC 9110 §7.1).
 _TARGET = re.compile(rb"[\x21\x22\x24-\x7e]+")
+_ORIGIN_FORM = re.compile(rb"/[\x21\x22\x24-\x7e]*")
 
 # RFC 3986 §3.2.2 without userinfo: reg-name or IPv4, or an IP literal in brackets, and a port.
 _AUTHORITY = re.compile(
@@ -75,6 +76,8 @@ def check_method(method: str | bytes) -> bytes:
 
 def check_target(target: str | bytes, method: bytes) -> bytes:
     """Return the request target as bytes: origin-form, absolute-form, or "*" for OPTIONS (RFC 9112 §3.2)."""
+    if type(target) is bytes and _ORIGIN_FORM.fullmatch(target) is not None:
+        return target
     raw = to_bytes(target, "the request target")
     if not _TARGET.fullmatch(raw):
         raise refused(f"the request target {_shown(raw)} is empty or has a character that must be percent-encoded")
@@ -106,11 +109,16 @@ def check_name(name: str | bytes) -> bytes:
 
 def check_value(value: str | bytes, name: bytes) -> bytes:
     """Return a field value as bytes. The message of the error never shows the value: it may be a secret."""
-    raw = value if type(value) is bytes else to_bytes(value, f"the value of the header {name.decode()}")
+    if type(value) is bytes:
+        raw = value
+    elif type(value) is str and value.isascii():
+        raw = value.encode()
+    else:
+        raw = to_bytes(value, f"the value of the header {name.decode()}")
     if _VALUE.fullmatch(raw) is None:
-        raise refused(f"the value of the header {name.decode()} has a control character")
-    if raw and (raw[0] in b" \t" or raw[-1] in b" \t"):
-        raise refused(f"the value of the header {name.decode()} begins or ends with white space")
+        only_spaces = _VALUE.fullmatch(raw.strip(b" \t")) is not None
+        fault = "begins or ends with white space" if only_spaces else "has a control character"
+        raise refused(f"the value of the header {name.decode()} {fault}")
     return raw
 
 

@@ -100,10 +100,11 @@ def to_fields(given: object, what: str = "headers") -> HeaderList:
         return []
     fields: HeaderList = []
     for pair in _to_pairs(given, what):
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"{what} must be pairs of a name and a value, not {type(pair).__name__}")
-        name = check_name(pair[0])
-        fields.append((name, check_value(pair[1], name)))
+        raw_name, raw_value = pair
+        name = check_name(raw_name)
+        fields.append((name, check_value(raw_value, name)))
     return fields
 
 

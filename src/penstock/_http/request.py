@@ -25,7 +25,7 @@ _EXPECT_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
 class HeaderSet:
     """The fields of a request that do not depend on its content: checked and serialised once, sent many times.
 
-    Made by `check_fields`. Nobody changes it.
+    Made by `make_header_set`. Nobody changes it.
 
     Attributes:
         headers: lower-case names, Host first.
@@ -53,18 +53,23 @@ class HeaderSet:
         Raises:
             LocalProtocolError: the fields, the body and the trailers do not go together.
         """
-        chunked = b"transfer-encoding" in self._framing or trailers is not None
-        length = body.length
-        announced = self._announced(length) if self._framing else None
-        if method == b"TRACE" and (chunked or length != 0):
-            raise refused("TRACE must not have content")
+        size = body.length
+        announced = None
+        if self._framing:
+            announced = self._announced(size)
+            if b"transfer-encoding" in self._framing:
+                size = None
+            elif size is None:
+                size = announced
         fields: HeaderList = []
         if trailers is not None:
             if announced is not None:
                 raise refused("trailers and the header content-length must not be sent together")
             if trailers.known and not any(name == b"trailer" for name, _ in self.headers):
                 fields.append((b"trailer", b", ".join(dict(trailers.known))))
-        size = None if chunked else (length if length is not None else announced)
+            size = None
+        if method == b"TRACE" and (size is None or body.length != 0):
+            raise refused("TRACE must not have content")
         if size is None:
             fields.append((b"transfer-encoding", b"chunked"))
         elif size or announced is not None or method in _EXPECT_CONTENT:
@@ -128,7 +133,8 @@ class WireRequest:
         """The head in HTTP/1.1 wire form, up to and including the blank line."""
         if not self._head:
             framing = encode_fields(self.framing) if self.framing else b""
-            self._head = b"%b %b HTTP/1.1%b%b\r\n\r\n" % (self.method, self.target, self.header_set.wire, framing)
+            fields = self.header_set._wire or self.header_set.wire
+            self._head = b"%b %b HTTP/1.1%b%b\r\n\r\n" % (self.method, self.target, fields, framing)
         return self._head
 
     @property
@@ -195,22 +201,26 @@ def build_request(
     """
     verb = check_method(method)
     where = check_target(target, verb)
-    return check_fields(origin, headers).frame(verb, where, body, trailers)
+    fields = [(name := check_name(raw_name), check_value(value, name)) for raw_name, value in headers]
+    return make_header_set(origin, fields).frame(verb, where, body, trailers)
 
 
-def check_fields(origin: Origin, headers: Iterable[tuple[str | bytes, str | bytes]]) -> HeaderSet:
-    """Check the fields that a caller passed for a request to an origin, and add Host.
+def make_header_set(origin: Origin, fields: HeaderList) -> HeaderSet:
+    """Check what the fields of a request to an origin mean together, and add Host.
+
+    Args:
+        origin: where they go.
+        fields: with names and values that were checked, as `to_fields` does.
 
     Raises:
         LocalProtocolError: something must not be sent.
     """
     complete: HeaderList = [(b"host", b"")]
     once: dict[bytes, bytes] = {}
-    for raw_name, raw_value in headers:
-        name = check_name(raw_name)
-        value = check_value(raw_value, name)
+    for field in fields:
+        name, value = field
         if name not in _ONCE:
-            complete.append((name, value))
+            complete.append(field)
         elif name in once:
             raise refused(f"there are two {name.decode()} headers")
         else:
@@ -258,7 +268,7 @@ def _prefix(name: bytes) -> bytes:
 
 def encode_fields(fields: HeaderList) -> bytes:
     """Fields in HTTP/1.1 wire form, each behind a line end."""
-    return b"".join([part for name, value in fields for part in (_prefix(name), value)])
+    return b"".join([_prefix(name) + value for name, value in fields])
 
 
 def encode_last_chunk(trailers: HeaderList) -> bytes:
