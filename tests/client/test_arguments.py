@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from urllib.parse import parse_qsl
 
 import pytest
@@ -16,6 +17,12 @@ from penstock._config import Timeouts
 from penstock._errors import RemoteProtocolError
 
 
+class Word(str, Enum):  # noqa: UP042 - a StrEnum says the same either way
+    """A text that says another when it is formatted."""
+
+    A = "a b"
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -27,6 +34,9 @@ from penstock._errors import RemoteProtocolError
         ({"q": "a b+c&d=e"}, "q=a+b%2Bc%26d%3De"),
         ({"ü": "ß\r\n"}, "%C3%BC=%C3%9F%0D%0A"),
         ({"": ""}, "="),
+        ({Word.A: "b"}, "a+b=b"),
+        ({"-._~": "-._~"}, "-._~=-._~"),
+        ({"a": 1e30}, "a=1e%2B30"),
     ],
 )
 def test_fields_are_encoded(fields: object, expected: str) -> None:

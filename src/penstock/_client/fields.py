@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote_plus
 
 FieldValue = str | int | float | bool | None
 Fields = Mapping[str, FieldValue | Sequence[FieldValue]] | Iterable[tuple[str, FieldValue]]
+
+# What stands for itself.
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
 def encode_fields(fields: Fields, what: str) -> str:
@@ -23,25 +28,28 @@ def encode_fields(fields: Fields, what: str) -> str:
         ValueError: a text has no UTF-8 form.
     """
     encoded: list[str] = []
-    for name, value in _to_pairs(fields, what):
-        values = value if isinstance(value, list | tuple) else (value,)
-        encoded.extend(
-            f"{quote_plus(name)}={quote_plus(_to_text(single, name, what))}" for single in values if single is not None
-        )
-    return "&".join(encoded)
-
-
-def _to_pairs(fields: object, what: str) -> Iterator[tuple[str, object]]:
-    if isinstance(fields, str | bytes | bytearray) or not isinstance(fields, Iterable):
-        hint = "append it to the URL" if what == "params" else "pass a finished body as content="
-        raise TypeError(f"{what} must be a mapping or pairs, not {type(fields).__name__}; {hint}")
-    for pair in fields.items() if isinstance(fields, Mapping) else fields:
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
+    for pair in _to_pairs(fields, what):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"{what} must be pairs of a name and a value, not {type(pair).__name__}")
         name, value = pair
         if not isinstance(name, str):
             raise TypeError(f"a name in {what} must be a str, not {type(name).__name__}")
-        yield name, value
+        values = value if isinstance(value, (list, tuple)) else (value,)
+        encoded += [f"{_quote(name)}={_quote(_to_text(single, name, what))}" for single in values if single is not None]
+    return "&".join(encoded)
+
+
+def _to_pairs(fields: object, what: str) -> Iterable[Any]:
+    if isinstance(fields, Mapping):
+        return fields.items()
+    if isinstance(fields, Iterable) and not isinstance(fields, str | bytes | bytearray):
+        return fields
+    hint = "append it to the URL" if what == "params" else "pass a finished body as content="
+    raise TypeError(f"{what} must be a mapping or pairs, not {type(fields).__name__}; {hint}")
+
+
+def _quote(text: str) -> str:
+    return text if type(text) is str and _PLAIN.fullmatch(text) is not None else quote_plus(text)
 
 
 def _to_text(value: object, name: str, what: str) -> str:

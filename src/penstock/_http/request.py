@@ -215,6 +215,8 @@ def make_header_set(origin: Origin, fields: HeaderList) -> HeaderSet:
     Raises:
         LocalProtocolError: something must not be sent.
     """
+    if _ONCE.isdisjoint(dict(fields)):
+        return HeaderSet([(b"host", _authority(origin)), *fields], {}, wants_close=False)
     complete: HeaderList = [(b"host", b"")]
     once: dict[bytes, bytes] = {}
     for field in fields:
