@@ -111,6 +111,8 @@ def to_fields(given: object, what: str = "headers") -> HeaderList:
 def _to_pairs(given: object, what: str) -> Iterable[Any]:
     if isinstance(given, dict):
         return given.items()
+    if isinstance(given, (list, tuple)):
+        return given
     if isinstance(given, Headers):
         return given.raw
     if isinstance(given, Mapping):
