@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,17 +35,24 @@ class Server(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A small request, the same again and again.
+    """A small request, again and again.
 
     Attributes:
         method: its method.
         path: its target.
         body: its content, a JSON document in bytes, None for none.
+        numbered: whether each one has a query that none had before.
     """
 
     method: str = "GET"
     path: str = "/"
     body: bytes | None = None
+    numbered: bool = False
+
+    def urls(self, origin: str = "") -> Iterator[str]:
+        """The URL of one request after the other; threads may share it."""
+        url = origin + self.path
+        return map(f"{url}?n=%d".__mod__, count()) if self.numbered else repeat(url)
 
     @property
     def fields(self) -> dict[str, str]:

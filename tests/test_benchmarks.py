@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 import sys
+from itertools import islice
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -14,6 +15,8 @@ import pytest
 from benchmarks import machine, page, scenarios
 from benchmarks.chart import Bar, draw
 from benchmarks.comparison import Figure, Found, Target, check
+from benchmarks.competitors.bare import canned
+from benchmarks.server import Ask, Server
 from benchmarks.table import Spread, number
 
 needs_nginx = pytest.mark.skipif(
@@ -69,6 +72,17 @@ def test_without_nginx_a_run_says_so_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(command.signal, "signal", lambda *_: None)
     assert command.main() == 0
     assert "nginx is not installed" in json.loads(file.read_text())["scenarios"]["posts"]["failed"]
+
+
+def test_numbered_requests_are_each_another_one():
+    server = Server(80)
+    assert [*islice(Ask(path="/a").urls(server.url), 2)] == ["http://127.0.0.1:80/a"] * 2
+    numbered = Ask(numbered=True)
+    assert [*islice(numbered.urls(server.url), 2)] == ["http://127.0.0.1:80/?n=0", "http://127.0.0.1:80/?n=1"]
+    first, second = islice(canned(server, numbered), 2)
+    assert first.startswith(b"GET /?n=0 HTTP/1.1\r\nhost: 127.0.0.1:80\r\n")
+    assert first.endswith(b"\r\n\r\n")
+    assert second == first.replace(b"n=0", b"n=1")
 
 
 def test_every_scenario_says_what_it_measures():

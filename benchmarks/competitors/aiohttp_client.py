@@ -17,17 +17,17 @@ LOOP = "asyncio"
 @asynccontextmanager
 async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
     """Yield `count` times the same fetcher over one session."""
-    method, url, body, fields = ask.method, server.url + ask.path, ask.body, ask.fields
+    method, urls, body, fields = ask.method, ask.urls(server.url), ask.body, ask.fields
     async with _open(server, count) as session:
         if body is None:
 
             async def fetch() -> bytes:
-                async with session.get(url) as response:
+                async with session.get(next(urls)) as response:
                     return await response.read()
         else:
 
             async def fetch() -> bytes:
-                async with session.request(method, url, data=body, headers=fields) as response:
+                async with session.request(method, next(urls), data=body, headers=fields) as response:
                     return await response.read()
 
         yield [fetch] * count

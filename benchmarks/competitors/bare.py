@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
+from itertools import count, repeat
 
 import trio
 
@@ -39,10 +40,11 @@ def fields(server: Server, ask: Ask) -> list[tuple[str, str]]:
     return made
 
 
-def canned(server: Server, ask: Ask) -> bytes:
-    """The whole request in bytes."""
-    lines = [f"{ask.method} {ask.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields(server, ask))]
-    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + (ask.body or b"")
+def canned(server: Server, ask: Ask) -> Iterator[bytes]:
+    """One whole request after the other, in bytes."""
+    lines = [" HTTP/1.1", *(f"{name}: {value}" for name, value in fields(server, ask))]
+    start, end = f"{ask.method} {ask.path}".encode(), "\r\n".join([*lines, "", ""]).encode() + (ask.body or b"")
+    return map((start + b"?n=%d" + end).__mod__, count()) if ask.numbered else repeat(start + end)
 
 
 async def receive(sock: socket.socket) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ Receive = Callable[[], Awaitable[bytes]]
 @asynccontextmanager
 async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Fetch]]:
     """Yield one fetcher per connection."""
+    targets = ask.urls()
     async with AsyncExitStack() as stack:
         fetchers: list[Fetch] = []
         for _ in range(count):
@@ -33,7 +34,7 @@ async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[l
             else:
                 secure = stack.enter_context(connect(server))
                 send, read = partial(_send, secure), partial(receive, secure)
-            fetchers.append(_fetcher(send, read, fields(server, ask), ask))
+            fetchers.append(_fetcher(send, read, targets, fields(server, ask), ask))
         yield fetchers
 
 
@@ -41,11 +42,11 @@ async def _send(secure: Any, data: bytes) -> None:
     secure.send(data)
 
 
-def _fetcher(send: Send, read: Receive, headers: list[tuple[str, str]], ask: Ask) -> Fetch:
+def _fetcher(send: Send, read: Receive, targets: Iterator[str], headers: list[tuple[str, str]], ask: Ask) -> Fetch:
     connection = h11.Connection(h11.CLIENT)
 
     async def fetch() -> bytes:
-        request = h11.Request(method=ask.method, target=ask.path, headers=headers)
+        request = h11.Request(method=ask.method, target=next(targets), headers=headers)
         head = connection.send(request)
         content = b"" if ask.body is None else connection.send(h11.Data(ask.body))
         end = connection.send(h11.EndOfMessage())

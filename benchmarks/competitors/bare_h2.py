@@ -25,8 +25,9 @@ LOOP = "trio"
 
 @asynccontextmanager
 async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Fetch]]:
-    """Yield `count` fetchers, spread evenly over the connections; they know GET only."""
+    """Yield `count` fetchers, spread evenly over the connections; they know GET of one URL only."""
     assert ask.body is None
+    assert not ask.numbered
     async with AsyncExitStack() as stack:
         nursery = await stack.enter_async_context(trio.open_nursery())
         connections = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httptools
@@ -19,9 +19,9 @@ LOOP = "trio"
 @asynccontextmanager
 async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Fetch]]:
     """Yield one fetcher per connection."""
-    request = canned(server, ask)
+    requests = canned(server, ask)
     async with AsyncExitStack() as stack:
-        yield [_fetcher(stack.enter_context(connect(server)), request) for _ in range(count)]
+        yield [_fetcher(stack.enter_context(connect(server)), requests) for _ in range(count)]
 
 
 class _Answer:
@@ -48,13 +48,13 @@ class _Answer:
         self.complete = True
 
 
-def _fetcher(sock: socket.socket, request: bytes) -> Fetch:
+def _fetcher(sock: socket.socket, requests: Iterator[bytes]) -> Fetch:
     answer = _Answer()
     parser = httptools.HttpResponseParser(answer)
 
     async def fetch() -> bytes:
         answer.begin()
-        sock.send(request)
+        sock.send(next(requests))
         # The answer is never there at once: asking for it would be a system call for nothing.
         await trio.lowlevel.wait_readable(sock)
         while not answer.complete:

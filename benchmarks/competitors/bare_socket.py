@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
@@ -18,14 +18,14 @@ LOOP = "trio"
 @asynccontextmanager
 async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Fetch]]:
     """Yield one fetcher per connection."""
-    request = canned(server, ask)
+    requests = canned(server, ask)
     async with AsyncExitStack() as stack:
-        yield [_fetcher(stack.enter_context(connect(server)), request) for _ in range(count)]
+        yield [_fetcher(stack.enter_context(connect(server)), requests) for _ in range(count)]
 
 
-def _fetcher(sock: socket.socket, request: bytes) -> Fetch:
+def _fetcher(sock: socket.socket, requests: Iterator[bytes]) -> Fetch:
     async def fetch() -> bytes:
-        sock.send(request)
+        sock.send(next(requests))
         await trio.lowlevel.wait_readable(sock)
         data = await receive(sock)
         while (end := data.find(b"\r\n\r\n")) < 0:

@@ -17,12 +17,12 @@ LOOP = "trio"
 @asynccontextmanager
 async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Callable[[], Awaitable[bytes]]]]:
     """Yield `count` times the same fetcher over one pool."""
-    method, url, body = ask.method, server.url + ask.path, ask.body
+    method, urls, body = ask.method, ask.urls(server.url), ask.body
     fields = list(ask.fields.items())
     async with _open(server, count) as pool:
 
         async def fetch() -> bytes:
-            return (await pool.request(method, url, headers=fields, content=body)).content
+            return (await pool.request(method, next(urls), headers=fields, content=body)).content
 
         yield [fetch] * count
 

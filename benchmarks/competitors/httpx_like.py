@@ -12,14 +12,14 @@ Fetch = Callable[[], Awaitable[bytes]]
 
 def fetcher(client: Any, server: Server, ask: Ask) -> Fetch:
     """What makes one request and returns the body of the answer."""
-    method, url, body, fields = ask.method, server.url + ask.path, ask.body, ask.fields
+    method, urls, body, fields = ask.method, ask.urls(server.url), ask.body, ask.fields
 
     async def get() -> bytes:
-        content: bytes = (await client.get(url)).content
+        content: bytes = (await client.get(next(urls))).content
         return content
 
     async def send() -> bytes:
-        content: bytes = (await client.request(method, url, content=body, headers=fields)).content
+        content: bytes = (await client.request(method, next(urls), content=body, headers=fields)).content
         return content
 
     return get if body is None else send

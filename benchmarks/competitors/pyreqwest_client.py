@@ -20,16 +20,16 @@ LOOP = "asyncio"
 @asynccontextmanager
 async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Callable[[], Awaitable[Bytes]]]]:
     """Yield `count` times the same fetcher over one client."""
-    method, url, body, fields = ask.method, server.url + ask.path, ask.body, ask.fields
+    method, urls, body, fields = ask.method, ask.urls(server.url), ask.body, ask.fields
     async with _open(server, count) as client:
         if body is None:
 
             async def fetch() -> Bytes:
-                return await (await client.get(url).build().send()).bytes()
+                return await (await client.get(next(urls)).build().send()).bytes()
         else:
 
             async def fetch() -> Bytes:
-                request = client.request(method, url).headers(fields).body_bytes(body).build()
+                request = client.request(method, next(urls)).headers(fields).body_bytes(body).build()
                 return await (await request.send()).bytes()
 
         yield [fetch] * count

@@ -17,11 +17,11 @@ LOOP = "threads"
 @asynccontextmanager
 async def open_fetchers(server: Server, ask: Ask, count: int) -> AsyncIterator[list[Callable[[], bytes]]]:
     """Yield `count` times the same fetcher over one pool."""
-    method, path, body, fields = ask.method, ask.path, ask.body, ask.fields
+    method, paths, body, fields = ask.method, ask.urls(), ask.body, ask.fields
     with _open(server, count) as pool:
 
         def fetch() -> bytes:
-            return pool.request(method, path, body=body, headers=fields).data
+            return pool.request(method, next(paths), body=body, headers=fields).data
 
         yield [fetch] * count
 

@@ -1,7 +1,8 @@
 """Small keep-alive requests over HTTP/1.1, plain and in TLS 1.3.
 
 As many tasks as requests in flight each make one GET after the other for the length of a sample; an answer has nine
-fields and 120 bytes. *Bare socket* is what trio and the kernel cost; *bare httptools* and *bare h11* are the loops
+fields and 120 bytes. The URL is the same each time, as that of a poll is, but for one situation in which no request has
+the URL of another. *Bare socket* is what trio and the kernel cost; *bare httptools* and *bare h11* are the loops
 one would write by hand, without a pool, a deadline or a check.
 """
 
@@ -28,7 +29,9 @@ FIGURES = (
     Figure("rss_mb", "peak RSS MB"),
 )
 
-CHARTS = ("plain, 20 in flight", "TLS 1.3, 20 in flight", "plain, 1000 in flight")
+NUMBERED = "plain, 20 in flight, each URL for the first time"
+
+CHARTS = ("plain, 20 in flight", NUMBERED, "TLS 1.3, 20 in flight", "plain, 1000 in flight")
 
 #: What each engine may cost, in parts of what somebody else does.
 LIMITS = {
@@ -83,4 +86,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             for server, where in ((nginx.http1, "plain"), (nginx.http1_tls, "TLS 1.3"))
             for level in options.in_flight
         ]
+        job = {"task": "requests", "server": nginx.http1, "in_flight": 20, "seconds": options.seconds, "numbered": True}
+        situations.append(Situation(NUMBERED, job, HTTP1, most_rounds=3))
         return compare(options, cores, f"nginx {nginx.version}", situations, figures=FIGURES, targets=TARGETS)

@@ -28,10 +28,16 @@ clock = time.perf_counter
 
 
 async def measure(
-    competitor: ModuleType, server: Server, in_flight: int, seconds: float, post: bool = False
+    competitor: ModuleType,
+    server: Server,
+    in_flight: int,
+    seconds: float,
+    *,
+    post: bool = False,
+    numbered: bool = False,
 ) -> dict[str, float]:
     """Costs of a request, over about `seconds` seconds."""
-    ask = Ask("POST", "/", DOCUMENT.encode()) if post else Ask()
+    ask = Ask("POST", "/", DOCUMENT.encode()) if post else Ask(numbered=numbered)
     all_at_once = CREWS[competitor.LOOP]
     async with competitor.open_fetchers(server, ask, in_flight) as fetchers:
         for _ in range(WARM_UP):
