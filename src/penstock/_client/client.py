@@ -213,6 +213,9 @@ class Client:
         return self._composer.compose(method, url, for_events=for_events, **options)
 
     def _settle(self, caller: str, method: str, url: str, options: RequestOptions) -> Call:
+        if self._pool is None:
+            # A closed client has forgotten what it was asked for, and is to remember nothing new.
+            self._explain_no_pool()
         return self._compose(caller, method, url, options) if options else self._composer.recall(method, url)
 
     def _open_stream(self, call: Call) -> Coroutine[Any, Any, Response]:
