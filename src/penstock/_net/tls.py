@@ -102,10 +102,13 @@ class _Handshake:
 
     async def run(self) -> None:
         try:
-            while not self._step():
-                await self._send()
+            while True:
+                has_ended = self._step()
+                if self._unsent:
+                    await send_all(self._stream, self._unsent)
+                if has_ended:
+                    return
                 await self._receive()
-            await self._send()
         except NetworkError as error:
             if self._stored is not None:
                 self._sessions.drop(self._endpoint)
@@ -164,10 +167,6 @@ class _Handshake:
         own = isinstance(self._profile.config.trust, ssl.SSLContext)
         offer = ", and the SSLContext given as trust has to offer 'h2' (set_alpn_protocols)" if own else ""
         return f"; a server that does not speak HTTP/2 needs PoolConfig(http1=True){offer}"
-
-    async def _send(self) -> None:
-        if self._unsent:
-            await send_all(self._stream, self._unsent)
 
     async def _receive(self) -> None:
         while (data := self._stream.try_receive(RECEIVE_SIZE)) is None:
@@ -232,9 +231,12 @@ class _Handshake:
     def _keeper(self, verified_pins: tuple[str, ...]) -> SessionKeeper | None:
         if not self._profile.config.session_resumption:
             return None
-        stored = self._stored
-        was_refused = stored is not None and not self._tls.session_reused
-        serves_once = was_refused or (stored is not None and stored.serves_once)
-        if was_refused and self._sessions.get(self._endpoint) is stored:
-            self._sessions.drop(self._endpoint)
+        stored, serves_once = self._stored, False
+        if stored is not None:
+            was_refused = not self._tls.session_reused
+            if was_refused and self._sessions.get(self._endpoint) is stored:
+                self._sessions.drop(self._endpoint)
+            if not was_refused and stored.is_lasting:
+                return None
+            serves_once = was_refused or stored.serves_once
         return SessionKeeper(self._sessions, self._endpoint, verified_pins, serves_once=serves_once)
