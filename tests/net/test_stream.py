@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import traceback
 
 import pytest
 import trio
@@ -176,3 +177,20 @@ async def test_two_tasks_may_not_wait_for_the_same_thing(pair: Pair) -> None:
                 await wait()
             nursery.cancel_scope.cancel()
     peer.close()
+
+
+@pytest.mark.parametrize("wait", ["wait_readable", "wait_writable"])
+async def test_a_cancelled_wait_keeps_no_frame_of_the_loop(pair: Pair, wait: str) -> None:
+    stream, _ = pair
+    while stream.try_send(LARGE):
+        pass
+    caught: list[str] = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await getattr(stream, wait)()
+        except trio.Cancelled as error:
+            caught = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+            raise
+    assert scope.cancelled_caught
+    assert caught == ["test_a_cancelled_wait_keeps_no_frame_of_the_loop"]

@@ -77,8 +77,8 @@ class Runner:
         self._token = trio.lowlevel.current_trio_token()
         self._root = trio.lowlevel.current_root_task()
         self._forks = forks.count
-        # Set, and replaced, whenever a connection opened, failed to open or closed.
-        self._changed = trio.Event()
+        # Set whenever a connection opened, failed to open or closed; there only while somebody waits for it.
+        self._changed: trio.Event | None = None
         self._perform_one: dict[type, Callable[[Any], None]] = {
             Dial: self._do_dial,
             Deliver: self._do_deliver,
@@ -135,6 +135,8 @@ class Runner:
 
     async def wait_changed(self) -> None:
         """Wait until a connection opened, failed to open or closed."""
+        if self._changed is None:
+            self._changed = trio.Event()
         await self._changed.wait()
 
     # ---- the way in and out --------------------------------------------------------------------------------------
@@ -367,8 +369,9 @@ class Runner:
         return reason is None
 
     def _announce_change(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def _hear(self, entry: ConnectionEntry, event: ConnectionEvent) -> None:
         """A connection with a reader of its own reports something."""
