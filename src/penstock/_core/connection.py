@@ -88,7 +88,8 @@ class _ForEveryExchange:
     """What every exchange reads or writes of its connection.
 
     The slots of a base class come first, so these lie together: an entry among thousands is seldom in the processor's
-    caches, and each further line of memory would have to be fetched.
+    caches, and each further line of memory would have to be fetched. A number is an object elsewhere in memory, too, and
+    even to copy it fetches it: so those that say how long a connection may be used are left alone while it is `watched`.
     """
 
     __slots__ = (
@@ -98,16 +99,13 @@ class _ForEveryExchange:
         "checked_at",
         "endpoint",
         "exchanges",
-        "expires_at",
         "idle_since",
-        "idle_timeout",
         "in_use",
         "ready_after",
         "ready_before",
         "resetting",
         "state",
-        "timer_at",
-        "usable_until",
+        "watched",
     )
 
 
@@ -129,6 +127,8 @@ class ConnectionEntry(_ForEveryExchange):
         idle_timeout: how long it may be idle since then, soft: a floor connection may stay longer.
         barred_until: while the server allows no exchange at all, when the connection is given up; otherwise infinity.
         usable_until: `expires_at`, or what the server's Keep-Alive hint leaves if that is less; hard.
+        watched: whether its timer is due before it can be too old, or idle for too long: while no timer of the pool is
+            due, it is neither. Nor does it count its exchanges, or follow a hint.
         checked_at: when it was last known to be alive.
         became_idle_before: the one that has been idle for a little longer, while it is idle (see `idle`).
         became_idle_after: the one that has been idle for a little less.
@@ -143,12 +143,16 @@ class ConnectionEntry(_ForEveryExchange):
         "began",
         "close_reason",
         "covered",
+        "expires_at",
         "failed",
         "generation",
         "handle",
         "id",
+        "idle_timeout",
         "opened_at",
         "ready_key",
+        "timer_at",
+        "usable_until",
     )
 
     def __init__(self, number: int, endpoint: Endpoint, *, generation: int) -> None:
@@ -172,6 +176,7 @@ class ConnectionEntry(_ForEveryExchange):
         self.checked_at = INF
         self.barred_until = INF
         self.timer_at = INF
+        self.watched = False
         self.close_reason: CloseReason | None = None
         self.became_idle_before: Any = None
         self.became_idle_after: Any = None

@@ -119,7 +119,7 @@ class Duties(Planning):
         """A connection with room that is fit; those found unfit on the way are retired."""
         ready = endpoint.ready
         while (entry := ready.pop()) is not None:
-            if now < entry.usable_until and now < entry.idle_since + entry.idle_timeout:
+            if entry.watched and now < self._wake_at:
                 return entry
             stale = self._stale(now, entry)
             if stale is None:
@@ -167,12 +167,9 @@ class Duties(Planning):
         self._serve_one(now, waiter, entry)
         self.actions.append(Deliver(waiter, entry))
 
-    def _pass_on(self, now: float, entry: ConnectionEntry, idle_hint: float | None) -> None:
+    def _pass_on(self, now: float, entry: ConnectionEntry) -> None:
         """An exchange gave the connection back in order: to a waiter, or for another endpoint, or to the idle ones."""
         entry.idle_since = entry.checked_at = now
-        entry.usable_until = entry.expires_at
-        if idle_hint is not None:
-            entry.usable_until = min(entry.expires_at, now + hinted_idle(idle_hint))
         if self.observed:
             self._emit(events.ConnectionReturned(now, entry.endpoint.origin, entry.id))
         if not self.waiting or not self._hand_over(now, entry):
@@ -202,14 +199,9 @@ class Duties(Planning):
                 entry.step(_FREED)
                 self.idle.add(entry)
                 endpoint.idle += 1
-            idle_timeout, check_at = self.config.idle_timeout, now + self._look_after
-            if endpoint.lesson is not None:
-                idle_timeout = endpoint.lesson.idle_timeout(now, idle_timeout)
-                check_at = min(check_at, now + idle_timeout)
-            entry.idle_timeout = idle_timeout
-            check_at = min(check_at, entry.usable_until)
-            if check_at < entry.timer_at:
-                self._schedule(entry, check_at)
+            if not entry.watched or endpoint.lesson is not None:
+                entry.idle_timeout = self._idle_timeout(now, endpoint)
+                self._look_later(now, entry)
         if self._has_room(entry):
             endpoint.ready.add(entry)
             if self.waiting:
@@ -249,16 +241,22 @@ class Duties(Planning):
     # ---- what may be used --------------------------------------------------------------------------------------------
 
     def _unfit(self, now: float, entry: ConnectionEntry, idle_hint: float | None) -> CloseReason | None:
-        """Why a connection may not be kept at release."""
-        config = self.config
-        if not config.keep_alive:
+        """Why a connection may not be kept at release; if it may, how long it may be used is set."""
+        if entry.watched and idle_hint is None and now < self._wake_at:
+            return None
+        entry.watched = False
+        entry.usable_until = entry.expires_at
+        if not self.config.keep_alive:
             return CloseReason.KEEP_ALIVE_OFF
         if now >= entry.expires_at:
             return CloseReason.MAX_AGE
         if entry.exchanges >= self._max_exchanges:
             return CloseReason.MAX_REQUESTS
-        if idle_hint is not None and not entry.in_use and hinted_idle(idle_hint) <= 0:
-            return CloseReason.KEEPALIVE_HINT
+        if idle_hint is not None:
+            left = hinted_idle(idle_hint)
+            if left <= 0 and not entry.in_use:
+                return CloseReason.KEEPALIVE_HINT
+            entry.usable_until = min(entry.expires_at, now + left)
         return None
 
     def _stale(self, now: float, entry: ConnectionEntry) -> CloseReason | None:
@@ -275,11 +273,18 @@ class Duties(Planning):
                 return CloseReason.IDLE_EXPIRED
         return None
 
-    def _next_check(self, now: float, entry: ConnectionEntry) -> float:
-        """When to look at an idle connection again."""
-        # A floor connection is past its idle time and stays; whether it is still one is asked again later.
-        idle_until = entry.idle_until if entry.idle_until > now else now + self.config.idle_timeout
-        return min(idle_until, entry.usable_until, entry.checked_at + self._check_interval)
+    def _idle_timeout(self, now: float, endpoint: Endpoint) -> float:
+        configured = self.config.idle_timeout
+        return configured if endpoint.lesson is None else endpoint.lesson.idle_timeout(now, configured)
+
+    def _look_later(self, now: float, entry: ConnectionEntry) -> None:
+        """Set the timer of an idle connection that is fit."""
+        idle_until, usable_until = entry.idle_until, entry.usable_until
+        entry.watched = self._only_time_tells and now < idle_until and usable_until == entry.expires_at
+        if now >= idle_until:
+            # A floor connection is past its idle time and stays; whether it is still one is asked again later.
+            idle_until = now + self.config.idle_timeout
+        self._schedule(entry, min(idle_until, usable_until, entry.checked_at + self._check_interval))
 
     # ---- health ------------------------------------------------------------------------------------------------------
 

@@ -209,7 +209,7 @@ class PoolMachine(Duties):
             entry.resetting += 1
         was_active = entry.state is _ACTIVE
         if was_active and reason is None and (reason := self._unfit(now, entry, idle_hint)) is None:
-            self._pass_on(now, entry, idle_hint)
+            self._pass_on(now, entry)
             if endpoint.troubled or not succeeded:
                 self._judge(now, entry, succeeded)
         else:
@@ -239,7 +239,7 @@ class PoolMachine(Duties):
             if stale is not None:
                 self._close(now, entry, stale)
             else:
-                self._schedule(entry, self._next_check(now, entry))
+                self._look_later(now, entry)
 
     # ---- dials -------------------------------------------------------------------------------------------------------
 
@@ -367,7 +367,7 @@ class PoolMachine(Duties):
         entry.checked_at = now
         if self._has_room(entry):
             endpoint.ready.restore(entry)
-        self._schedule(entry, self._next_check(now, entry))
+        self._look_later(now, entry)
         self._serve(now, endpoint)
         self._plan(now, endpoint)
 
@@ -494,6 +494,7 @@ class PoolMachine(Duties):
     # ---- time and health ---------------------------------------------------------------------------------------------
 
     def _connection_due(self, now: float, entry: ConnectionEntry) -> None:
+        entry.watched = False
         if entry in entry.endpoint.barred:
             if now >= entry.barred_until:
                 self._retire(now, entry, CloseReason.BARRED)
@@ -511,7 +512,7 @@ class PoolMachine(Duties):
             entry.endpoint.ready.discard(entry)
             self.actions.append(Probe(entry))
         else:
-            self._schedule(entry, self._next_check(now, entry))
+            self._look_later(now, entry)
 
     def _endpoint_due(self, now: float, endpoint: Endpoint) -> None:
         health = endpoint.health
