@@ -311,7 +311,7 @@ def a_floor_is_never_restored(patch: Patch) -> None:
 
 @bug
 def an_expired_connection_is_delivered(patch: Patch) -> None:
-    patch.setattr(Duties, "_choose", lambda self, now, endpoint: endpoint.ready.pop())
+    patch.setattr(Duties, "_choose", lambda self, now, endpoint: endpoint.order.pop(endpoint))
 
 
 @bug
@@ -464,7 +464,7 @@ def a_probed_connection_can_still_be_taken(patch: Patch) -> None:
         def due_and_ready(self: Any, now: float, entry: ConnectionEntry) -> None:
             due(self, now, entry)
             if entry.state is State.PROBING:
-                entry.endpoint.ready.add(entry)
+                entry.endpoint.order.add(entry)
 
         return due_and_ready
 

@@ -112,7 +112,7 @@ def test_least_loaded_forgets_old_loads(capacity: int) -> None:
         assert story.ask() == number
 
     assert len(list(story.endpoint().ready)) == (capacity > 1)
-    assert len(story.endpoint().ready._heap) < 100
+    assert len(story.endpoint().order._heap) < 100
 
 
 def test_least_loaded_clears_up_when_connections_leave() -> None:
@@ -125,7 +125,7 @@ def test_least_loaded_clears_up_when_connections_leave() -> None:
         story.lost(number)
 
     assert list(story.endpoint().ready) == [story.entries[200]]
-    assert len(story.endpoint().ready._heap) < 100
+    assert len(story.endpoint().order._heap) < 100
     assert story.ask() == 200
 
 
@@ -204,7 +204,7 @@ def test_a_load_that_leaves_the_order_as_it_is_costs_nothing() -> None:
         assert story.ask() == 1
         story.release(1)
 
-    assert len(story.endpoint().ready._heap) == 2
+    assert len(story.endpoint().order._heap) == 2
 
 
 def test_loads_of_the_past_are_forgotten() -> None:
@@ -216,4 +216,4 @@ def test_loads_of_the_past_are_forgotten() -> None:
         for number in (1, 1, 2):
             story.release(number)
 
-    assert len(story.endpoint().ready._heap) < 100
+    assert len(story.endpoint().order._heap) < 100

@@ -88,8 +88,8 @@ class _ForEveryExchange:
     """What every exchange reads or writes of its connection.
 
     The slots of a base class come first, so these lie together: an entry among thousands is seldom in the processor's
-    caches, and each further line of memory would have to be fetched. A number is an object elsewhere in memory, too, and
-    even to copy it fetches it: so those that say how long a connection may be used are left alone while it is `watched`.
+    caches, and each further line of memory would have to be fetched. A number is an object elsewhere, too, and whoever
+    copies it fetches it: so those that say how long a connection may be used are left alone while it is `watched`.
     """
 
     __slots__ = (

@@ -20,7 +20,7 @@ from .actions import Deliver, Fail
 from .connection import Signal, State
 from .expiry import SHORTEST_IDLE, hinted_idle
 from .planning import Phase, Planning
-from .selection import NewestFirst, Packed
+from .selection import NEWEST_FIRST, Packed
 from .timers import INF
 from .waiters import WaiterState
 
@@ -117,8 +117,8 @@ class Duties(Planning):
 
     def _choose(self, now: float, endpoint: Endpoint) -> ConnectionEntry | None:
         """A connection with room that is fit; those found unfit on the way are retired."""
-        ready = endpoint.ready
-        while (entry := ready.pop()) is not None:
+        order = endpoint.order
+        while (entry := order.pop(endpoint)) is not None:
             if entry.watched and now < self._wake_at:
                 return entry
             stale = self._stale(now, entry)
@@ -138,12 +138,12 @@ class Duties(Planning):
         entry.exchanges += 1
         if entry.capacity > 1:
             if self._has_room(entry):
-                endpoint.ready.add(entry)
+                endpoint.order.add(entry)
             else:
-                endpoint.ready.discard(entry)
+                endpoint.order.discard(entry)
         endpoint.delivered += 1
-        if entry.exchanges > 1:
-            endpoint.reused += 1
+        if entry.exchanges == 1:
+            endpoint.first_uses += 1
         if self.observed:
             self._emit(events.ConnectionTaken(now, endpoint.origin, entry.id, waited))
 
@@ -167,14 +167,6 @@ class Duties(Planning):
         self._serve_one(now, waiter, entry)
         self.actions.append(Deliver(waiter, entry))
 
-    def _pass_on(self, now: float, entry: ConnectionEntry) -> None:
-        """An exchange gave the connection back in order: to a waiter, or for another endpoint, or to the idle ones."""
-        entry.idle_since = entry.checked_at = now
-        if self.observed:
-            self._emit(events.ConnectionReturned(now, entry.endpoint.origin, entry.id))
-        if not self.waiting or not self._hand_over(now, entry):
-            self._settle(now, entry)
-
     def _hand_over(self, now: float, entry: ConnectionEntry) -> bool:
         """Whether somebody who waits had a use for the connection that came back, or for its slot."""
         endpoint = entry.endpoint
@@ -186,7 +178,7 @@ class Duties(Planning):
             return True
         if queue.size and self.phase is _RUNNING and self._has_room(entry):
             # The server may have seen a reset before its holder gave the connection back: then it was listed.
-            endpoint.ready.discard(entry)
+            endpoint.order.discard(entry)
             self._deliver(now, queue.pop(), entry)
             return True
         return False
@@ -202,8 +194,9 @@ class Duties(Planning):
             if not entry.watched or endpoint.lesson is not None:
                 entry.idle_timeout = self._idle_timeout(now, endpoint)
                 self._look_later(now, entry)
-        if self._has_room(entry):
-            endpoint.ready.add(entry)
+        # How many exchanges it may carry was looked at before.
+        if entry.in_use + entry.resetting < entry.capacity:
+            endpoint.order.add(entry)
             if self.waiting:
                 self._serve(now, endpoint)
         limit = self.config.max_idle_connections
@@ -219,17 +212,18 @@ class Duties(Planning):
         """List the connection among those with room, if it has any, and serve who waits for it."""
         endpoint = entry.endpoint
         if self._has_room(entry):
-            endpoint.ready.add(entry)
+            endpoint.order.add(entry)
             self._serve(now, endpoint)
         else:
-            endpoint.ready.discard(entry)
+            endpoint.order.discard(entry)
 
     def _set_capacity(self, now: float, entry: ConnectionEntry, capacity: int) -> None:
         """The server says how many exchanges it allows at once."""
         endpoint = entry.endpoint
         entry.capacity = capacity
-        if capacity > 1 and type(endpoint.ready) is NewestFirst:
-            endpoint.ready = Packed(self.config.http2_config.soft_streams, iter(endpoint.ready.pop, None))
+        if capacity > 1 and endpoint.order is NEWEST_FIRST:
+            ready = iter(lambda: NEWEST_FIRST.pop(endpoint), None)
+            endpoint.order = Packed(self.config.http2_config.soft_streams, ready)
         if capacity > 0:
             entry.barred_until = INF
             endpoint.barred.pop(entry, None)
@@ -242,8 +236,6 @@ class Duties(Planning):
 
     def _unfit(self, now: float, entry: ConnectionEntry, idle_hint: float | None) -> CloseReason | None:
         """Why a connection may not be kept at release; if it may, how long it may be used is set."""
-        if entry.watched and idle_hint is None and now < self._wake_at:
-            return None
         entry.watched = False
         entry.usable_until = entry.expires_at
         if not self.config.keep_alive:

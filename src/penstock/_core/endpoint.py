@@ -11,6 +11,8 @@ from .timers import INF
 from .waiters import WaitQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .._config import PoolConfig
     from .._types import Origin
     from .connection import ConnectionEntry
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 class _EveryExchange:
     """What every exchange counts."""
 
-    __slots__ = ("acquires", "delivered", "released", "reused")
+    __slots__ = ("acquires", "delivered", "released")
 
 
 class Counters(_EveryExchange):
@@ -38,6 +40,7 @@ class Counters(_EveryExchange):
         "dials_ok",
         "dials_started",
         "failed",
+        "first_uses",
         "refused",
         "rejected",
         "timed_out",
@@ -48,7 +51,7 @@ class Counters(_EveryExchange):
     def __init__(self) -> None:
         self.acquires = 0
         self.delivered = 0
-        self.reused = 0
+        self.first_uses = 0
         self.refused = 0
         self.failed = 0
         self.timed_out = 0
@@ -62,6 +65,11 @@ class Counters(_EveryExchange):
         self.dials_failed = 0
         self.dials_given_up = 0
         self.closed = 0
+
+    @property
+    def reused(self) -> int:
+        """How many of those delivered had carried an exchange before."""
+        return self.delivered - self.first_uses
 
     def add(self, other: Counters) -> None:
         """Add the other's counts to these."""
@@ -85,7 +93,17 @@ class Upstream:
 class _ForEveryExchange(Counters):
     """What else every exchange reads or writes of its endpoint; together in memory, as in `connection`."""
 
-    __slots__ = ("idle", "last_used", "lesson", "min_idle", "ready", "target", "troubled")
+    __slots__ = (
+        "idle",
+        "last_used",
+        "lesson",
+        "min_idle",
+        "order",
+        "ready_after",
+        "ready_before",
+        "target",
+        "troubled",
+    )
 
 
 class Endpoint(_ForEveryExchange):
@@ -100,7 +118,9 @@ class Endpoint(_ForEveryExchange):
         idle: how many of those carry no exchange: IDLE and PROBING.
         probing: how many of those are being probed.
         closing: connections being closed.
-        ready: connections with room, in the order of the reuse strategy.
+        order: which of the connections with room is taken next.
+        ready_before: the last of those if the order is a ring (see `selection`); the endpoint itself if there is none.
+        ready_after: the first; likewise.
         dials: connections being dialled, oldest first.
         barred: connections on which the server allows no exchange at all.
         troubled: whether something failed that an exchange which succeeds would make up for; looked up for every
@@ -157,7 +177,9 @@ class Endpoint(_ForEveryExchange):
         self.idle = 0
         self.probing = 0
         self.closing = 0
-        self.ready: ReuseOrder = reuse_order(config.reuse)
+        self.order: ReuseOrder = reuse_order(config.reuse)
+        self.ready_before: Any = self
+        self.ready_after: Any = self
         self.dials: dict[ConnectionEntry, None] = {}
         self.barred: dict[ConnectionEntry, None] = {}
         self.health = Health()
@@ -173,6 +195,11 @@ class Endpoint(_ForEveryExchange):
     def counters(self) -> Counters:
         """What has happened there so far."""
         return self
+
+    @property
+    def ready(self) -> Iterator[ConnectionEntry]:
+        """The connections with room."""
+        return self.order.all(self)
 
     @property
     def slots(self) -> int:

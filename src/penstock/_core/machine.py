@@ -208,8 +208,14 @@ class PoolMachine(Duties):
         if resetting:
             entry.resetting += 1
         was_active = entry.state is _ACTIVE
-        if was_active and reason is None and (reason := self._unfit(now, entry, idle_hint)) is None:
-            self._pass_on(now, entry)
+        if was_active and reason is None and not (entry.watched and idle_hint is None and now < self._wake_at):
+            reason = self._unfit(now, entry, idle_hint)
+        if was_active and reason is None:
+            entry.idle_since = entry.checked_at = now
+            if self.observed:
+                self._emit(events.ConnectionReturned(now, endpoint.origin, entry.id))
+            if not self.waiting or not self._hand_over(now, entry):
+                self._settle(now, entry)
             if endpoint.troubled or not succeeded:
                 self._judge(now, entry, succeeded)
         else:
@@ -366,7 +372,7 @@ class PoolMachine(Duties):
         endpoint.probing -= 1
         entry.checked_at = now
         if self._has_room(entry):
-            endpoint.ready.restore(entry)
+            endpoint.order.restore(entry)
         self._look_later(now, entry)
         self._serve(now, endpoint)
         self._plan(now, endpoint)
@@ -509,7 +515,7 @@ class PoolMachine(Duties):
         elif now >= entry.checked_at + self._check_interval:
             entry.step(Signal.PROBE)
             entry.endpoint.probing += 1
-            entry.endpoint.ready.discard(entry)
+            entry.endpoint.order.discard(entry)
             self.actions.append(Probe(entry))
         else:
             self._look_later(now, entry)

@@ -285,7 +285,7 @@ class Planning:
             entry.step(Signal.LATCH)
             endpoint.live -= 1
             entry.close_reason = reason
-            endpoint.ready.discard(entry)
+            endpoint.order.discard(entry)
             if self.observed:
                 self._emit(events.ConnectionRetired(now, endpoint.origin, entry.id, reason))
             endpoint.barred.pop(entry, None)
@@ -307,7 +307,7 @@ class Planning:
         endpoint.closing += 1
         if entry.close_reason is None:
             entry.close_reason = reason
-        endpoint.ready.discard(entry)
+        endpoint.order.discard(entry)
         self._timers.cancel(entry)
         self.closing += 1
         if self.observed:

@@ -4,6 +4,10 @@ An order holds the connections of one endpoint that could take another exchange.
 last, so that surplus ages out; `round_robin` the one that came back first, so that all stay warm; `least_loaded` the
 one with the fewest exchanges in flight, and among those the one that has carried the fewest so far.
 
+A host among thousands is seldom in the processor's caches, and each object that is looked at has to be fetched. So the
+usual orders keep nothing of their own: they go through the endpoint and its connections, which whoever takes a
+connection needs anyway.
+
 Where connections carry several exchanges, surplus ages out only if few connections are filled and the others are left
 alone. So `lifo` becomes `Packed` there.
 """
@@ -11,16 +15,17 @@ alone. So `lifo` becomes `Packed` there.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from .connection import ConnectionEntry
+    from .endpoint import Endpoint
 
 
 class ReuseOrder(Protocol):
-    """The connections of one endpoint that have room, in the order of the strategy."""
+    """The connections of an endpoint that have room, in the order of the strategy."""
 
     def add(self, entry: ConnectionEntry) -> None:
         """The connection has room, or its load changed."""
@@ -31,40 +36,33 @@ class ReuseOrder(Protocol):
     def discard(self, entry: ConnectionEntry) -> None:
         """The connection has no room any more; no-op if it is not here."""
 
-    def pop(self) -> ConnectionEntry | None:
+    def pop(self, endpoint: Endpoint) -> ConnectionEntry | None:
         """Take out the connection to use next; whoever uses it adds it again if it still has room."""
 
-    def __iter__(self) -> Iterator[ConnectionEntry]: ...
+    def all(self, endpoint: Endpoint) -> Iterator[ConnectionEntry]:
+        """All of them."""
 
 
 class NewestFirst:
-    """`lifo`: a ring from the one that came first to the one that came last, and through the order itself.
+    """`lifo`: a ring from the endpoint through the one that came first to the one that came last."""
 
-    It goes through the entries, for whoever takes a connection needs that object anyway: a host among thousands is
-    seldom in the processor's caches, and each further object would have to be fetched.
-    """
-
-    __slots__ = ("ready_after", "ready_before")
-
-    def __init__(self) -> None:
-        self.ready_before: Any = self
-        self.ready_after: Any = self
+    __slots__ = ()
 
     def add(self, entry: ConnectionEntry) -> None:
         """Put it last: it is the newest."""
         if entry.ready_after is not None:
             self.discard(entry)
-        last = self.ready_before
-        entry.ready_before = last
-        entry.ready_after = self
-        last.ready_after = self.ready_before = entry
+        endpoint = entry.endpoint
+        entry.ready_before = last = endpoint.ready_before
+        entry.ready_after = endpoint
+        last.ready_after = endpoint.ready_before = entry
 
     def restore(self, entry: ConnectionEntry) -> None:
         """Put it first: a probe must not make it look newer than what was used meanwhile."""
-        first = self.ready_after
-        entry.ready_before = self
-        entry.ready_after = first
-        first.ready_before = self.ready_after = entry
+        endpoint = entry.endpoint
+        entry.ready_before = endpoint
+        entry.ready_after = first = endpoint.ready_after
+        first.ready_before = endpoint.ready_after = entry
 
     def discard(self, entry: ConnectionEntry) -> None:
         """Take it out if it is here."""
@@ -74,19 +72,20 @@ class NewestFirst:
             after.ready_before = before
             entry.ready_before = entry.ready_after = None
 
-    def pop(self) -> ConnectionEntry | None:
+    def pop(self, endpoint: Endpoint) -> ConnectionEntry | None:
         """The one that came last."""
-        if self.ready_before is self:
+        if endpoint.ready_before is endpoint:
             return None
-        last: ConnectionEntry = self.ready_before
-        self.ready_before = before = last.ready_before
-        before.ready_after = self
+        last: ConnectionEntry = endpoint.ready_before
+        endpoint.ready_before = before = last.ready_before
+        before.ready_after = endpoint
         last.ready_before = last.ready_after = None
         return last
 
-    def __iter__(self) -> Iterator[ConnectionEntry]:
-        entry = self.ready_after
-        while entry is not self:
+    def all(self, endpoint: Endpoint) -> Iterator[ConnectionEntry]:
+        """From the first to the last."""
+        entry = endpoint.ready_after
+        while entry is not endpoint:
             yield entry
             entry = entry.ready_after
 
@@ -96,11 +95,11 @@ class OldestFirst(NewestFirst):
 
     __slots__ = ()
 
-    def pop(self) -> ConnectionEntry | None:
+    def pop(self, endpoint: Endpoint) -> ConnectionEntry | None:
         """The one that came first."""
-        if self.ready_after is self:
+        if endpoint.ready_after is endpoint:
             return None
-        first: ConnectionEntry = self.ready_after
+        first: ConnectionEntry = endpoint.ready_after
         self.discard(first)
         return first
 
@@ -145,7 +144,7 @@ class LeastLoaded:
             del self._listed[entry.id]
             self._compact()
 
-    def pop(self) -> ConnectionEntry | None:
+    def pop(self, _: Endpoint) -> ConnectionEntry | None:
         """The one with the smallest key."""
         while self._heap:
             key = heappop(self._heap)
@@ -161,7 +160,8 @@ class LeastLoaded:
             self._heap = [entry.ready_key for entry in self._listed.values() if entry.ready_key is not None]
             heapify(self._heap)
 
-    def __iter__(self) -> Iterator[ConnectionEntry]:
+    def all(self, _: Endpoint) -> Iterator[ConnectionEntry]:
+        """In no order."""
         return iter(self._listed.values())
 
 
@@ -181,13 +181,17 @@ class Packed(LeastLoaded):
         return entry.id if entry.in_use < self._soft_limit else (entry.in_use << _BITS) + entry.id
 
 
+NEWEST_FIRST = NewestFirst()
+_OLDEST_FIRST = OldestFirst()
+
+
 def reuse_order(name: str) -> ReuseOrder:
-    """An empty order of the named strategy."""
+    """The order of the named strategy, for an endpoint without connections."""
     return _ORDERS[name]()
 
 
-_ORDERS: dict[str, type[NewestFirst | LeastLoaded]] = {
-    "lifo": NewestFirst,
-    "round_robin": OldestFirst,
+_ORDERS: dict[str, Callable[[], ReuseOrder]] = {
+    "lifo": lambda: NEWEST_FIRST,
+    "round_robin": lambda: _OLDEST_FIRST,
     "least_loaded": LeastLoaded,
 }
