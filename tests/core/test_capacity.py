@@ -409,7 +409,7 @@ def test_a_hint_for_the_idle_does_not_concern_a_connection_in_use() -> None:
 
     story.release(number)
     story.release(number, idle_hint=10.0)
-    assert story.entries[number].usable_until == 13.0
+    assert story.wake_at == 13.0
 
 
 def test_a_last_look_that_fails_beside_others_teaches_nothing_of_idle_times() -> None:

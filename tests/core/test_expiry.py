@@ -103,6 +103,42 @@ def test_an_active_connection_is_left_alone_by_the_clock() -> None:
     assert story.told() == []
 
 
+def test_a_connection_whose_timer_went_off_in_use_is_asked_for_its_age_again() -> None:
+    story = Story(idle_timeout=10.0, keep_alive_timeout=100.0)
+    number = story.idle()
+    assert story.ask() == number
+    story.wake(10.0)
+    story.release(number)
+    assert story.wake_at == 20.0
+    assert story.ask() == number
+    story.wake(20.0)
+    story.now = 100.0
+
+    story.release(number)
+
+    assert story.told() == [f"close {number}: max_age"]
+
+
+@pytest.mark.parametrize("timer_went_off", [False, True])
+def test_a_connection_of_the_floor_that_was_idle_too_long_is_not_delivered_once_there_are_more(
+    *, timer_went_off: bool
+) -> None:
+    story = Story(idle_timeout=10.0)
+    story.endpoint(min_idle=1, declared=True)
+    story.connect(1)
+    if timer_went_off:
+        story.wake(10.0)
+        assert story.wake_at == 20.0
+    story.now = 11.0
+    story.machine.prewarm(story.now, story.endpoint(), 2)
+    story.connect(2)
+    assert story.ask() == 2
+
+    assert story.ask() is None
+
+    assert story.told() == ["dial 1", "dial 2", "close 1: idle_expired", "dial 3"]
+
+
 # ---- the server's hint -----------------------------------------------------------------------------------------------
 
 
@@ -115,6 +151,33 @@ def test_a_hint_shortens_the_idle_time_by_a_margin() -> None:
     assert story.told() == []
     story.wake(3.0)
     assert story.told() == ["close 1: keepalive_hint"]
+
+
+def test_a_hint_that_is_given_each_time_holds_from_the_latest() -> None:
+    story = Story(idle_timeout=60.0)
+    number = story.active()
+    for at in (0.0, 2.0, 4.0):
+        story.wake(at)
+        story.release(number, idle_hint=5.0)
+        if at < 4.0:
+            assert story.ask() == number
+
+    story.wake(6.9)
+    assert story.told() == []
+    story.wake(7.0)
+    assert story.told() == ["close 1: keepalive_hint"]
+
+
+def test_a_shorter_hint_brings_the_timer_forward() -> None:
+    story = Story(idle_timeout=60.0)
+    number = story.active()
+    story.release(number, idle_hint=30.0)
+    assert story.wake_at == 28.0
+    assert story.ask() == number
+
+    story.release(number, idle_hint=5.0)
+
+    assert story.wake_at == 3.0
 
 
 def test_a_connection_past_its_hint_is_not_delivered() -> None:

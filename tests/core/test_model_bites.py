@@ -320,6 +320,33 @@ def the_longest_life_is_not_checked_on_return(patch: Patch) -> None:
 
 
 @bug
+def a_timer_that_went_off_is_relied_on(patch: Patch) -> None:
+    def wrap(due: Any) -> Any:
+        def due_and_trusted(self: Any, now: float, entry: ConnectionEntry) -> None:
+            watched = entry.watched
+            due(self, now, entry)
+            entry.watched = watched
+
+        return due_and_trusted
+
+    replace(patch, PoolMachine, "_connection_due", wrap)
+
+
+@bug
+def a_timer_that_comes_too_late_is_relied_on(patch: Patch) -> None:
+    def wrap(unfit: Any) -> Any:
+        def unfit_and_trusted(self: Any, now: float, entry: ConnectionEntry, idle_hint: float | None) -> Any:
+            watched = entry.watched
+            reason = unfit(self, now, entry, idle_hint)
+            entry.watched = watched
+            return reason
+
+        return unfit_and_trusted
+
+    replace(patch, Duties, "_unfit", wrap)
+
+
+@bug
 def a_hint_is_taken_for_the_whole_truth(patch: Patch) -> None:
     patch.setattr(duties_module, "hinted_idle", lambda hint: hint)
 

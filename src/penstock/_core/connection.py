@@ -99,6 +99,7 @@ class _ForEveryExchange:
         "checked_at",
         "endpoint",
         "exchanges",
+        "idle_hint",
         "idle_since",
         "in_use",
         "ready_after",
@@ -126,9 +127,9 @@ class ConnectionEntry(_ForEveryExchange):
         idle_since: when it last came back.
         idle_timeout: how long it may be idle since then, soft: a floor connection may stay longer.
         barred_until: while the server allows no exchange at all, when the connection is given up; otherwise infinity.
-        usable_until: `expires_at`, or what the server's Keep-Alive hint leaves if that is less; hard.
-        watched: whether its timer is due before it can be too old, or idle for too long: while no timer of the pool is
-            due, it is neither. Nor does it count its exchanges, or follow a hint.
+        idle_hint: how long the server says it may be idle since then, hard; None if it says nothing.
+        watched: whether its timer is due before it can be too old or idle for too long. While no timer of the pool is
+            due, it is neither.
         checked_at: when it was last known to be alive.
         became_idle_before: the one that has been idle for a little longer, while it is idle (see `idle`).
         became_idle_after: the one that has been idle for a little less.
@@ -152,7 +153,6 @@ class ConnectionEntry(_ForEveryExchange):
         "opened_at",
         "ready_key",
         "timer_at",
-        "usable_until",
     )
 
     def __init__(self, number: int, endpoint: Endpoint, *, generation: int) -> None:
@@ -172,7 +172,7 @@ class ConnectionEntry(_ForEveryExchange):
         self.expires_at = INF
         self.idle_since = INF
         self.idle_timeout = INF
-        self.usable_until = INF
+        self.idle_hint: float | None = None
         self.checked_at = INF
         self.barred_until = INF
         self.timer_at = INF

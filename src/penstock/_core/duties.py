@@ -235,20 +235,17 @@ class Duties(Planning):
     # ---- what may be used --------------------------------------------------------------------------------------------
 
     def _unfit(self, now: float, entry: ConnectionEntry, idle_hint: float | None) -> CloseReason | None:
-        """Why a connection may not be kept at release; if it may, how long it may be used is set."""
+        """Why a connection may not be kept at release; if it may, its timer may be too late."""
         entry.watched = False
-        entry.usable_until = entry.expires_at
+        entry.idle_hint = idle_hint
         if not self.config.keep_alive:
             return CloseReason.KEEP_ALIVE_OFF
         if now >= entry.expires_at:
             return CloseReason.MAX_AGE
         if entry.exchanges >= self._max_exchanges:
             return CloseReason.MAX_REQUESTS
-        if idle_hint is not None:
-            left = hinted_idle(idle_hint)
-            if left <= 0 and not entry.in_use:
-                return CloseReason.KEEPALIVE_HINT
-            entry.usable_until = min(entry.expires_at, now + left)
+        if idle_hint is not None and not entry.in_use and hinted_idle(idle_hint) <= 0:
+            return CloseReason.KEEPALIVE_HINT
         return None
 
     def _stale(self, now: float, entry: ConnectionEntry) -> CloseReason | None:
@@ -257,7 +254,7 @@ class Duties(Planning):
             return CloseReason.MAX_AGE
         if entry.in_use:
             return None
-        if now >= entry.usable_until:
+        if now >= self._usable_until(entry):
             return CloseReason.KEEPALIVE_HINT
         if now >= entry.idle_until:
             endpoint = entry.endpoint
@@ -269,14 +266,20 @@ class Duties(Planning):
         configured = self.config.idle_timeout
         return configured if endpoint.lesson is None else endpoint.lesson.idle_timeout(now, configured)
 
+    def _usable_until(self, entry: ConnectionEntry) -> float:
+        """When an idle connection is too old, or past what its server promised."""
+        if entry.idle_hint is None:
+            return entry.expires_at
+        return min(entry.expires_at, entry.idle_since + hinted_idle(entry.idle_hint))
+
     def _look_later(self, now: float, entry: ConnectionEntry) -> None:
         """Set the timer of an idle connection that is fit."""
-        idle_until, usable_until = entry.idle_until, entry.usable_until
-        entry.watched = self._only_time_tells and now < idle_until and usable_until == entry.expires_at
+        idle_until = entry.idle_until
+        entry.watched = self._only_time_tells and now < idle_until
         if now >= idle_until:
             # A floor connection is past its idle time and stays; whether it is still one is asked again later.
             idle_until = now + self.config.idle_timeout
-        self._schedule(entry, min(idle_until, usable_until, entry.checked_at + self._check_interval))
+        self._schedule(entry, min(idle_until, self._usable_until(entry), entry.checked_at + self._check_interval))
 
     # ---- health ------------------------------------------------------------------------------------------------------
 

@@ -208,7 +208,11 @@ class PoolMachine(Duties):
         if resetting:
             entry.resetting += 1
         was_active = entry.state is _ACTIVE
-        if was_active and reason is None and not (entry.watched and idle_hint is None and now < self._wake_at):
+        if (
+            was_active
+            and reason is None
+            and not (entry.watched and idle_hint == entry.idle_hint and now < self._wake_at)
+        ):
             reason = self._unfit(now, entry, idle_hint)
         if was_active and reason is None:
             entry.idle_since = entry.checked_at = now
@@ -235,12 +239,11 @@ class PoolMachine(Duties):
     def put_back(self, now: float, entry: ConnectionEntry) -> None:
         """Nothing was sent on a connection that was taken: it goes back as it was, with the idle time that it had."""
         # One that was dialled for a replay has never been idle.
-        idle_since, usable_until = min(entry.idle_since, now), entry.usable_until
+        idle_since, idle_hint = min(entry.idle_since, now), entry.idle_hint
         entry.exchanges -= 1
-        self.release(now, entry, succeeded=None)
+        self.release(now, entry, succeeded=None, idle_hint=idle_hint)
         entry.idle_since = idle_since
         if entry.state is State.IDLE:
-            entry.usable_until = usable_until
             stale = self._stale(now, entry)
             if stale is not None:
                 self._close(now, entry, stale)
@@ -269,7 +272,7 @@ class PoolMachine(Duties):
         self.idle.add(entry)
         entry.handle = handle
         entry.opened_at = entry.checked_at = now
-        entry.expires_at = entry.usable_until = now + life_span(self.config.keep_alive_timeout, self._chance())
+        entry.expires_at = now + life_span(self.config.keep_alive_timeout, self._chance())
         if self.observed:
             self._emit(events.ConnectionOpened(now, endpoint.origin, entry.id))
         if entry.generation != self.generation:
