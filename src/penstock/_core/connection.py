@@ -96,7 +96,6 @@ class _ForEveryExchange:
         "became_idle_after",
         "became_idle_before",
         "capacity",
-        "checked_at",
         "endpoint",
         "exchanges",
         "idle_hint",
@@ -104,6 +103,7 @@ class _ForEveryExchange:
         "in_use",
         "ready_after",
         "ready_before",
+        "ready_key",
         "resetting",
         "state",
         "watched",
@@ -130,7 +130,7 @@ class ConnectionEntry(_ForEveryExchange):
         idle_hint: how long the server says it may be idle since then, hard; None if it says nothing.
         watched: whether its timer is due before it can be too old or idle for too long. While no timer of the pool is
             due, it is neither.
-        checked_at: when it was last known to be alive.
+        seen_alive_at: when that was looked at last, while it was idle.
         became_idle_before: the one that has been idle for a little longer, while it is idle (see `idle`).
         became_idle_after: the one that has been idle for a little less.
         ready_before: the one before it among those with room, while it has any (see `selection`).
@@ -151,7 +151,7 @@ class ConnectionEntry(_ForEveryExchange):
         "id",
         "idle_timeout",
         "opened_at",
-        "ready_key",
+        "seen_alive_at",
         "timer_at",
     )
 
@@ -173,7 +173,7 @@ class ConnectionEntry(_ForEveryExchange):
         self.idle_since = INF
         self.idle_timeout = INF
         self.idle_hint: float | None = None
-        self.checked_at = INF
+        self.seen_alive_at = -INF
         self.barred_until = INF
         self.timer_at = INF
         self.watched = False
@@ -193,6 +193,11 @@ class ConnectionEntry(_ForEveryExchange):
     def idle_until(self) -> float:
         """End of its idle time."""
         return self.idle_since + self.idle_timeout
+
+    @property
+    def checked_at(self) -> float:
+        """When it was last known to be alive."""
+        return max(self.idle_since, self.seen_alive_at)
 
     @property
     def is_open(self) -> bool:

@@ -18,13 +18,31 @@ if TYPE_CHECKING:
     from .connection import ConnectionEntry
 
 
-class _EveryExchange:
-    """What every exchange counts."""
-
-    __slots__ = ("acquires", "delivered", "released")
+#: What every exchange counts.
+_OFTEN = ("acquires", "delivered", "first_uses", "released")
 
 
-class Counters(_EveryExchange):
+class _ForEveryExchange:
+    """What every exchange reads or writes of its endpoint, together in memory as in `connection`.
+
+    For that the counts stand beside what is none. Counters that belong to no endpoint leave the rest unset.
+    """
+
+    __slots__ = (
+        *_OFTEN,
+        "idle",
+        "last_used",
+        "lesson",
+        "min_idle",
+        "order",
+        "ready_after",
+        "ready_before",
+        "target",
+        "troubled",
+    )
+
+
+class Counters(_ForEveryExchange):
     """What has happened so far, as integers; they only grow.
 
     Always: acquires = delivered − refused + failed + timed_out + cancelled + rejected + queued,
@@ -40,7 +58,6 @@ class Counters(_EveryExchange):
         "dials_ok",
         "dials_started",
         "failed",
-        "first_uses",
         "refused",
         "rejected",
         "timed_out",
@@ -73,7 +90,7 @@ class Counters(_EveryExchange):
 
     def add(self, other: Counters) -> None:
         """Add the other's counts to these."""
-        for name in (*_EveryExchange.__slots__, *Counters.__slots__):
+        for name in (*_OFTEN, *Counters.__slots__):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
@@ -90,23 +107,7 @@ class Upstream:
         self.queue = WaitQueue()
 
 
-class _ForEveryExchange(Counters):
-    """What else every exchange reads or writes of its endpoint; together in memory, as in `connection`."""
-
-    __slots__ = (
-        "idle",
-        "last_used",
-        "lesson",
-        "min_idle",
-        "order",
-        "ready_after",
-        "ready_before",
-        "target",
-        "troubled",
-    )
-
-
-class Endpoint(_ForEveryExchange):
+class Endpoint(Counters):
     """One origin with its connections, and with its counts: one object less to fetch for every exchange.
 
     Attributes:

@@ -215,7 +215,7 @@ class PoolMachine(Duties):
         ):
             reason = self._unfit(now, entry, idle_hint)
         if was_active and reason is None:
-            entry.idle_since = entry.checked_at = now
+            entry.idle_since = now
             if self.observed:
                 self._emit(events.ConnectionReturned(now, endpoint.origin, entry.id))
             if not self.waiting or not self._hand_over(now, entry):
@@ -242,7 +242,7 @@ class PoolMachine(Duties):
         idle_since, idle_hint = min(entry.idle_since, now), entry.idle_hint
         entry.exchanges -= 1
         self.release(now, entry, succeeded=None, idle_hint=idle_hint)
-        entry.idle_since = idle_since
+        entry.idle_since, entry.seen_alive_at = idle_since, now
         if entry.state is State.IDLE:
             stale = self._stale(now, entry)
             if stale is not None:
@@ -271,7 +271,7 @@ class PoolMachine(Duties):
         endpoint.idle += 1
         self.idle.add(entry)
         entry.handle = handle
-        entry.opened_at = entry.checked_at = now
+        entry.opened_at = now
         entry.expires_at = now + life_span(self.config.keep_alive_timeout, self._chance())
         if self.observed:
             self._emit(events.ConnectionOpened(now, endpoint.origin, entry.id))
@@ -373,7 +373,7 @@ class PoolMachine(Duties):
             return
         entry.step(Signal.PROBE_OK)
         endpoint.probing -= 1
-        entry.checked_at = now
+        entry.seen_alive_at = now
         if self._has_room(entry):
             endpoint.order.restore(entry)
         self._look_later(now, entry)
