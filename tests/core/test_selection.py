@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from penstock._core.connection import ConnectionEntry
+from penstock._core.selection import LeastLoaded, Packed
 from penstock._http2_config import HTTP2Config
 from tests.support.story import Story
 
@@ -115,6 +119,29 @@ def test_least_loaded_forgets_old_loads(capacity: int) -> None:
     assert len(story.endpoint().order._heap) < 100
 
 
+@pytest.mark.parametrize("order", [LeastLoaded(), Packed(2, ())])
+def test_whatever_comes_and_goes_the_first_is_the_one_with_the_smallest_key(order: LeastLoaded) -> None:
+    chance = random.Random(1)
+    endpoint = Story().endpoint()
+    entries = [ConnectionEntry(number, endpoint, generation=0) for number in range(1, 9)]
+    listed: set[ConnectionEntry] = set()
+    for _ in range(3000):
+        entry = chance.choice(entries)
+        what = chance.random()
+        if what < 0.6:
+            entry.in_use, entry.exchanges = chance.randrange(4), chance.randrange(3)
+            order.add(entry)
+            listed.add(entry)
+        elif what < 0.8:
+            order.discard(entry)
+            listed.discard(entry)
+        else:
+            first = min(listed, key=order.key, default=None)
+            assert order.pop(endpoint) is first
+            listed.discard(first)
+        assert set(order.all(endpoint)) == listed
+
+
 def test_least_loaded_clears_up_when_connections_leave() -> None:
     story = Story(reuse="least_loaded", max_connections=200, max_connections_per_host=200, max_dials_per_host=200)
     for _ in range(200):
@@ -204,7 +231,7 @@ def test_a_load_that_leaves_the_order_as_it_is_costs_nothing() -> None:
         assert story.ask() == 1
         story.release(1)
 
-    assert len(story.endpoint().order._heap) == 2
+    assert len(story.endpoint().order._heap) == 1
 
 
 def test_loads_of_the_past_are_forgotten() -> None:

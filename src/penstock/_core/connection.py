@@ -135,7 +135,7 @@ class ConnectionEntry(_ForEveryExchange):
         became_idle_after: the one that has been idle for a little less.
         ready_before: the one before it among those with room, while it has any (see `selection`).
         ready_after: the one after it.
-        ready_key: where it stands in an order that sorts by numbers instead.
+        ready_key: where it stands in an order that sorts by numbers instead; None while it is in none.
         timer_at: when its timer is due (see `timers`).
     """
 
@@ -182,7 +182,7 @@ class ConnectionEntry(_ForEveryExchange):
         self.became_idle_after: Any = None
         self.ready_before: Any = None
         self.ready_after: Any = None
-        self.ready_key: int | None = None
+        self.ready_key: Any = None
 
     @property
     def waiter(self) -> Waiter | None:

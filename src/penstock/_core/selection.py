@@ -110,13 +110,19 @@ _NUMBER = (1 << _BITS) - 1
 
 
 class LeastLoaded:
-    """`least_loaded`: a heap with lazy removal, O(log n)."""
+    """`least_loaded`: a heap with lazy removal, O(log n).
 
-    __slots__ = ("_heap", "_listed")
+    The one to use next stands outside of it, for often it has just come and goes again at once: a walk through the heap
+    meets many numbers that no cache holds.
+    """
+
+    __slots__ = ("_first", "_heap", "_listed")
 
     def __init__(self) -> None:
-        # Plain numbers, for they are compared often, and mostly with some that no cache holds. One is live while it is
-        # the `ready_key` of the connection whose number it ends in.
+        # None while it is not known; then it is in the heap, if there is any.
+        self._first: ConnectionEntry | None = None
+        # Plain numbers, for they are compared often. One is live while it is the `ready_key` of the connection whose
+        # number it ends in.
         self._heap: list[int] = []
         self._listed: dict[int, ConnectionEntry] = {}
 
@@ -127,11 +133,21 @@ class LeastLoaded:
     def add(self, entry: ConnectionEntry) -> None:
         """Sort it in by its present load."""
         key = self.key(entry)
-        if entry.ready_key != key:
-            entry.ready_key = key
-            self._listed[entry.id] = entry
-            heappush(self._heap, key)
-            self._compact()
+        if entry.ready_key == key:
+            return
+        if entry is self._first:
+            self._first = None
+        entry.ready_key = key
+        self._listed[entry.id] = entry
+        first = self._first
+        if first is None:
+            if not self._heap or key <= self._heap[0]:
+                self._first = entry
+                return
+        elif first.ready_key > key:
+            self._first, key = entry, first.ready_key
+        heappush(self._heap, key)
+        self._compact()
 
     def restore(self, entry: ConnectionEntry) -> None:
         """Its load is what it was."""
@@ -140,24 +156,29 @@ class LeastLoaded:
     def discard(self, entry: ConnectionEntry) -> None:
         """Forget it; its key in the heap dies when it surfaces, or in a clean-up."""
         if entry.ready_key is not None:
+            if entry is self._first:
+                self._first = None
             entry.ready_key = None
             del self._listed[entry.id]
             self._compact()
 
     def pop(self, _: Endpoint) -> ConnectionEntry | None:
         """The one with the smallest key."""
-        while self._heap:
+        entry, self._first = self._first, None
+        while entry is None:
+            if not self._heap:
+                return None
             key = heappop(self._heap)
             entry = self._listed.get(key & _NUMBER)
-            if entry is not None and entry.ready_key == key:
-                entry.ready_key = None
-                del self._listed[entry.id]
-                return entry
-        return None
+            if entry is not None and entry.ready_key != key:
+                entry = None
+        entry.ready_key = None
+        del self._listed[entry.id]
+        return entry
 
     def _compact(self) -> None:
         if len(self._heap) > 2 * len(self._listed) + 64:
-            self._heap = [entry.ready_key for entry in self._listed.values() if entry.ready_key is not None]
+            self._heap = [entry.ready_key for entry in self._listed.values() if entry is not self._first]
             heapify(self._heap)
 
     def all(self, _: Endpoint) -> Iterator[ConnectionEntry]:
