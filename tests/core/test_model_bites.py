@@ -11,6 +11,7 @@ from hypothesis import Phase as HypothesisPhase
 from hypothesis.stateful import run_state_machine_as_test
 
 from penstock import _events as events
+from penstock._core import connection as connection_module
 from penstock._core import duties as duties_module
 from penstock._core import planning as planning_module
 from penstock._core.actions import Deliver
@@ -348,7 +349,8 @@ def a_timer_that_comes_too_late_is_relied_on(patch: Patch) -> None:
 
 @bug
 def a_hint_is_taken_for_the_whole_truth(patch: Patch) -> None:
-    patch.setattr(duties_module, "hinted_idle", lambda hint: hint)
+    for module in (connection_module, duties_module):
+        patch.setattr(module, "hinted_idle", lambda hint: hint)
 
 
 @bug

@@ -19,6 +19,7 @@ from collections import OrderedDict
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from .expiry import hinted_idle
 from .timers import INF
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class ConnectionEntry(_ForEveryExchange):
         idle_since: when it last came back.
         idle_timeout: how long it may be idle since then, soft: a floor connection may stay longer.
         barred_until: while the server allows no exchange at all, when the connection is given up; otherwise infinity.
-        idle_hint: how long the server says it may be idle since then, hard; None if it says nothing.
+        idle_hint: how long the server says it keeps it idle since then; None if it says nothing.
         watched: whether its timer is due before it can be too old or idle for too long. While no timer of the pool is
             due, it is neither.
         seen_alive_at: when that was looked at last, while it was idle.
@@ -193,6 +194,13 @@ class ConnectionEntry(_ForEveryExchange):
     def idle_until(self) -> float:
         """End of its idle time."""
         return self.idle_since + self.idle_timeout
+
+    @property
+    def usable_until(self) -> float:
+        """When it is too old, or has been idle for as long as its server promised; hard."""
+        if self.idle_hint is None:
+            return self.expires_at
+        return min(self.expires_at, self.idle_since + hinted_idle(self.idle_hint))
 
     @property
     def checked_at(self) -> float:

@@ -254,7 +254,7 @@ class Duties(Planning):
             return CloseReason.MAX_AGE
         if entry.in_use:
             return None
-        if now >= self._usable_until(entry):
+        if now >= entry.usable_until:
             return CloseReason.KEEPALIVE_HINT
         if now >= entry.idle_until:
             endpoint = entry.endpoint
@@ -266,12 +266,6 @@ class Duties(Planning):
         configured = self.config.idle_timeout
         return configured if endpoint.lesson is None else endpoint.lesson.idle_timeout(now, configured)
 
-    def _usable_until(self, entry: ConnectionEntry) -> float:
-        """When an idle connection is too old, or past what its server promised."""
-        if entry.idle_hint is None:
-            return entry.expires_at
-        return min(entry.expires_at, entry.idle_since + hinted_idle(entry.idle_hint))
-
     def _look_later(self, now: float, entry: ConnectionEntry) -> None:
         """Set the timer of an idle connection that is fit."""
         idle_until = entry.idle_until
@@ -279,7 +273,7 @@ class Duties(Planning):
         if now >= idle_until:
             # A floor connection is past its idle time and stays; whether it is still one is asked again later.
             idle_until = now + self.config.idle_timeout
-        self._schedule(entry, min(idle_until, self._usable_until(entry), entry.checked_at + self._check_interval))
+        self._schedule(entry, min(idle_until, entry.usable_until, entry.checked_at + self._check_interval))
 
     # ---- health ------------------------------------------------------------------------------------------------------
 
