@@ -130,7 +130,7 @@ class ConnectionEntry(_ForEveryExchange):
         barred_until: while the server allows no exchange at all, when the connection is given up; otherwise infinity.
         idle_hint: how long the server says it keeps it idle since then; None if it says nothing.
         watched: whether its timer is due before it can be too old or idle for too long. While no timer of the pool is
-            due, it is neither.
+            due, it is neither. Never where connections are not kept.
         seen_alive_at: when that was looked at last, while it was idle.
         became_idle_before: the one that has been idle for a little longer, while it is idle (see `idle`).
         became_idle_after: the one that has been idle for a little less.

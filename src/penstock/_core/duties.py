@@ -117,8 +117,7 @@ class Duties(Planning):
 
     def _choose(self, now: float, endpoint: Endpoint) -> ConnectionEntry | None:
         """A connection with room that is fit; those found unfit on the way are retired."""
-        order = endpoint.order
-        while (entry := order.pop(endpoint)) is not None:
+        while (entry := endpoint.order.pop(endpoint)) is not None:
             if entry.watched and now < self._wake_at:
                 return entry
             stale = self._stale(now, entry)
@@ -269,7 +268,7 @@ class Duties(Planning):
     def _look_later(self, now: float, entry: ConnectionEntry) -> None:
         """Set the timer of an idle connection that is fit."""
         idle_until = entry.idle_until
-        entry.watched = self._only_time_tells and now < idle_until
+        entry.watched = self.config.keep_alive and now < idle_until
         if now >= idle_until:
             # A floor connection is past its idle time and stays; whether it is still one is asked again later.
             idle_until = now + self.config.idle_timeout

@@ -208,11 +208,8 @@ class PoolMachine(Duties):
         if resetting:
             entry.resetting += 1
         was_active = entry.state is _ACTIVE
-        if (
-            was_active
-            and reason is None
-            and not (entry.watched and idle_hint == entry.idle_hint and now < self._wake_at)
-        ):
+        no_news = entry.watched and now < self._wake_at and idle_hint == entry.idle_hint
+        if was_active and reason is None and not (no_news and entry.exchanges < self._max_exchanges):
             reason = self._unfit(now, entry, idle_hint)
         if was_active and reason is None:
             entry.idle_since = now

@@ -81,8 +81,6 @@ class Planning:
         # Limits that may be missing, as numbers.
         self._max_exchanges = INF if config.max_requests_per_connection is None else config.max_requests_per_connection
         self._check_interval = INF if config.health_check_interval is None else config.health_check_interval
-        # Whether time alone can make a connection unfit to be kept (see `ConnectionEntry.watched`).
-        self._only_time_tells = config.keep_alive and config.max_requests_per_connection is None
         self._timers: Timers[ConnectionEntry | Waiter | Endpoint] = Timers()
         self._wake_at = INF
         self._connection_number = 0
