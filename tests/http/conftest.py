@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 from penstock._http import h1
-from penstock._http.h1_engines import make_engine
+from penstock._http.h1_lines import make_engine
 
 #: Skipped, not failed, where the extra is not installed.
 NEEDS_HTTPTOOLS = pytest.mark.skipif(find_spec("httptools") is None, reason="httptools is not installed")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from penstock import Client, Pool, PoolConfig
-from penstock._http.h1_engines import make_engine
+from penstock._http.h1_lines import make_engine
 from penstock.testing import FakeNetwork, serve_ok
 
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ from .._net.stream import look
 from .._net.tls_stream import TLSStream
 from .exchange import PEERS_FAULT, SERVED, Outcome, reason_of
 from .h1_body import BodyParser
-from .h1_engines import make_engine
 from .h1_head import HeadParser
+from .h1_lines import make_engine
 from .h1_usual import WholeBody, read_at_once
 from .upload import Upload
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .._net.timer import PhaseTimer, Watchdog
     from .._types import HeaderList
     from .exchange import ConnectionEvent, ResponseHead
-    from .h1_engines import HTTP1Engine
+    from .h1_lines import HTTP1Engine
     from .request import WireRequest
 
 #: One read. Larger pieces gain nothing over the parser's cost.

@@ -18,8 +18,8 @@ from .hints import parse_keep_alive
 
 if TYPE_CHECKING:
     from .._types import HeaderList
-    from .h1_engines import HTTP1Engine
     from .h1_head import FinalHead
+    from .h1_lines import HTTP1Engine
 
 #: Statuses whose answers have no body, whatever their fields say.
 NO_CONTENT: Final = (204, 304)

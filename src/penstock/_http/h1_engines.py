@@ -1,7 +1,7 @@
-"""Who reads the heads of HTTP/1.1 responses, and which parser a pool uses for it.
+"""Who judges the lines of HTTP/1.1 heads, and which parser a pool uses for it.
 
-An engine is given one whole head at a time and says what stands in it. Where a message ends, and what its body is, no
-engine decides.
+A judge is asked about a status line, or about fields, one line each, and says what stands there. Where a head or a
+message ends, and what its body is, no judge decides; whoever asks it has checked the characters.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Refusal(Exception):
         self.reason = reason
 
 
-class HTTP1Engine(Protocol):
-    """Reads heads. One engine serves one pool, and so one thread.
+class Judge(Protocol):
+    """A parser of HTTP/1.1, reduced to its grammar. One judge serves one pool, and so one thread.
 
     Attributes:
         name: as in `PoolConfig.http1_engine`.
@@ -42,18 +42,31 @@ class HTTP1Engine(Protocol):
 
     name: str
 
-    def read_head(self, head: bytes) -> tuple[int, bytes, HeaderList]:
-        """Read a head, from its status line to its blank line.
+    def read_status(self, line: bytes) -> tuple[int, bytes]:
+        """Read a status line.
 
         Args:
-            head: begins with "HTTP/1.1 " or "HTTP/1.0 ", and ends with its first blank line.
+            line: begins with "HTTP/1.1 " or "HTTP/1.0 ", and has no line end.
 
         Returns:
-            The status, the reason phrase, and one pair for each field: its name in lower case, its value as sent
-            without edge white space.
+            The status and the reason phrase.
 
         Raises:
-            Refusal: the head is malformed, has a fold or a control character, or a line feed without its CR.
+            Refusal: it is malformed.
+        """
+        ...
+
+    def read_fields(self, lines: list[bytes]) -> HeaderList:
+        """Read header fields.
+
+        Args:
+            lines: without their line ends; each is to be one field.
+
+        Returns:
+            A pair for each: its name in lower case, and its value as sent without edge white space.
+
+        Raises:
+            Refusal: one of them is no field, or goes on with the one before (a fold).
         """
         ...
 
@@ -68,20 +81,20 @@ def check_characters(text: bytes) -> None:
         raise Refusal("the head of the response has a control character")
 
 
-def make_engine(choice: HTTP1EngineChoice = "auto") -> HTTP1Engine:
-    """Make the engine of a pool.
+def make_judge(choice: HTTP1EngineChoice = "auto") -> Judge:
+    """Make the judge of a pool.
 
     Raises:
         ImportError: httptools was asked for, and is not installed or too old.
     """
     if choice != "h11":
         try:
-            from .h1_httptools import HttptoolsEngine
+            from .h1_httptools import HttptoolsJudge
 
-            return HttptoolsEngine()
+            return HttptoolsJudge()
         except ImportError as error:
             if choice == "httptools":
                 raise ImportError("http1_engine='httptools' needs httptools 0.8 or later: penstock[fast]") from error
-    from .h1_h11 import H11Engine
+    from .h1_h11 import H11Judge
 
-    return H11Engine()
+    return H11Judge()

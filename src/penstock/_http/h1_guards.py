@@ -10,7 +10,7 @@ from .h1_engines import Refusal
 
 if TYPE_CHECKING:
     from .._types import HeaderList
-    from .h1_engines import HTTP1Engine
+    from .h1_lines import HTTP1Engine
 
 # RFC 9112 §5.2: a user agent must replace a fold with spaces. No engine is better at that than another.
 _FOLD: Final = re.compile(rb"\r\n[ \t]+")

@@ -15,7 +15,7 @@ from .h1_engines import LINES_BESIDE_FIELDS, Refusal
 from .h1_guards import check_framing_fields, first_fault, read_lines
 
 if TYPE_CHECKING:
-    from .h1_engines import HTTP1Engine
+    from .h1_lines import HTTP1Engine
 
 #: Interim responses before a final one; Go's clients live with fewer.
 MAX_INFORMATIONAL: Final = 16

@@ -16,7 +16,7 @@ from .h1_head import FinalHead
 
 if TYPE_CHECKING:
     from .._types import HeaderList
-    from .h1_engines import HTTP1Engine
+    from .h1_lines import HTTP1Engine
 
 
 class WholeBody:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._errors import ProtocolReason, RemoteProtocolError
 from .._http.h1 import HTTP1Connection
-from .._http.h1_engines import make_engine
+from .._http.h1_lines import make_engine
 from .._net.dialer import Dialer
 from .._net.network import SocketOptions
 from .._net.resolver import Resolver
