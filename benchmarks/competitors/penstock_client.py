@@ -17,15 +17,21 @@ LOOP = "trio"
 
 @asynccontextmanager
 async def open_fetchers(server: Server, ask: Ask, count: int, **config: Any) -> AsyncIterator[list[Fetch]]:
-    """Yield `count` times the same fetcher over one client."""
-    async with _open(server, server.connections(count), config) as client:
+    """Yield `count` times the same fetcher over one client.
+
+    The connections are there before the first request. Penstock dials eight at a time, and serves who waits with those
+    that come back meanwhile; other clients dial for each request, and have them all after their first.
+    """
+    connections = server.connections(count)
+    async with _open(server, connections, config) as (pool, client):
+        await pool.prewarm(server.url, connections)
         yield [fetcher(client, server, ask)] * count
 
 
 @asynccontextmanager
 async def open_client(server: Server, **config: Any) -> AsyncIterator[Client]:
     """Yield a client that uses one connection."""
-    async with _open(server, 1, config) as client:
+    async with _open(server, 1, config) as (_, client):
         yield WithEvents(client, server.url)
 
 
@@ -38,7 +44,9 @@ class WithEvents(Client):
 
 
 @asynccontextmanager
-async def _open(server: Server, connections: int, config: dict[str, Any]) -> AsyncIterator[penstock.Client]:
+async def _open(
+    server: Server, connections: int, config: dict[str, Any]
+) -> AsyncIterator[tuple[penstock.Pool, penstock.Client]]:
     settings = penstock.PoolConfig(
         http1=not server.http2,
         max_connections=connections,
@@ -47,4 +55,4 @@ async def _open(server: Server, connections: int, config: dict[str, Any]) -> Asy
         **config,
     )
     async with penstock.Pool(settings) as pool, penstock.Client(pool=pool) as client:
-        yield client
+        yield pool, client
