@@ -44,6 +44,13 @@ http {{
 {secure}
 }}
 """
+#: What `SECURE` answers, without TLS.
+CLEAR = """\
+    server {{
+        listen 127.0.0.1:{port};
+        return 200 "{body}";
+    }}
+"""
 SECURE = """\
     server {{
         listen 127.0.0.1:{port} ssl;
@@ -59,11 +66,13 @@ class Doors(NamedTuple):
 
     Attributes:
         plain: a hundred origins.
+        clear: answers as those do to a full handshake.
         secure: by the key of their certificates, "ECDSA" (P-256) and "RSA" (2048 bits).
         version: of nginx.
     """
 
     plain: list[Server]
+    clear: Server
     secure: dict[str, Server]
     version: str
 
@@ -73,18 +82,20 @@ def running_doors(core: int | None, *, plain: int = 100) -> Iterator[Doors]:
     """Start nginx on free ports of 127.0.0.1, bound to one CPU core."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
         directory = Path(name)
-        ports = free_ports(plain + 2)
+        ports = free_ports(plain + 3)
+        clear = Server(ports.pop())
         secure = {kind: Server(ports.pop(), _certify(directory, kind)) for kind in ("ECDSA", "RSA")}
         config = CONFIG.format(
             directory=directory,
             body=BODY.decode(),
             plain="\n".join(f"        listen 127.0.0.1:{port};" for port in ports),
-            secure="".join(
+            secure=CLEAR.format(port=clear.port, body=FULL.decode())
+            + "".join(
                 SECURE.format(port=server.port, pem=directory / f"{kind}.pem") for kind, server in secure.items()
             ),
         )
         with started_nginx(directory, config, core, ports[0]):
-            yield Doors([Server(port) for port in ports], secure, nginx_version())
+            yield Doors([Server(port) for port in ports], clear, secure, nginx_version())
 
 
 def _certify(directory: Path, kind: str) -> str:

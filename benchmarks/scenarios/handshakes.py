@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                     "server": doors.secure[kind],
                     "seconds": options.seconds,
                     "resumption": resumption,
-                    "plain_port": doors.plain[0].port,
+                    "clear_port": doors.clear.port,
                 },
                 (PENSTOCK, PYREQWEST) if resumption else (PENSTOCK, AIOHTTP, HTTPX2),
             )

@@ -17,7 +17,7 @@ STRETCHES = 8
 
 
 async def measure(
-    competitor: ModuleType, server: Server, seconds: float, resumption: bool, plain_port: int
+    competitor: ModuleType, server: Server, seconds: float, resumption: bool, clear_port: int
 ) -> dict[str, float]:
     """Microseconds per connection, over about so many seconds, and what of them TLS takes.
 
@@ -26,18 +26,18 @@ async def measure(
     """
     settings = Settings(authority=server.authority, keep_alive=False, resumption=resumption)
     expected = RESUMED if resumption else FULL
-    secure_url, plain_url = f"{server.url}/", f"{Server(plain_port).url}/"
+    secure_url, clear_url = f"{server.url}/", f"{Server(clear_port).url}/"
     # Whatever loads the trust store does so before the clock starts: every client loads it for its first connection.
     async with open_getter(competitor, settings) as get:
         for _ in range(WARM_UP):
             await get(secure_url)
-            await get(plain_url)
-        secure, bare = Spent(), Spent()
+            await get(clear_url)
+        secure, clear = Spent(), Spent()
         for _ in range(STRETCHES):
             await secure.spend(get, secure_url, seconds / STRETCHES / 2, expected)
-            await bare.spend(get, plain_url, seconds / STRETCHES / 2)
+            await clear.spend(get, clear_url, seconds / STRETCHES / 2, FULL)
     return {
-        "handshake_us": secure.cpu_us - bare.cpu_us,
+        "handshake_us": secure.cpu_us - clear.cpu_us,
         "cpu_us": secure.cpu_us,
         "wall_us": secure.wall_us,
     }
@@ -51,13 +51,13 @@ class Spent:
         self._cpu = 0.0
         self._wall = 0.0
 
-    async def spend(self, get: Get, url: str, seconds: float, expected: bytes | None = None) -> None:
+    async def spend(self, get: Get, url: str, seconds: float, expected: bytes) -> None:
         """Open connections for so long, and at least one."""
         wall, cpu = time.perf_counter(), time.process_time()
         end = wall + seconds
         while True:
             body = await get(url)
-            if expected is not None and body != expected:
+            if body != expected:
                 raise RuntimeError(f"nginx says {body!r} of the session, instead of {expected!r}")
             self._count += 1
             if time.perf_counter() >= end:

@@ -170,7 +170,8 @@ def extend(base: URL, text: str) -> URL:
         InvalidURL: the text cannot be used.
         UnsupportedProtocol: it has a scheme that is neither http nor https.
     """
-    if isinstance(text, str) and len(text) <= MAX_URL_LENGTH and _USUAL_BELOW.fullmatch(text):
+    # What is formatted must be what was looked at: a member of an enumeration may show itself in other words.
+    if type(text) is str and len(text) <= MAX_URL_LENGTH and _USUAL_BELOW.fullmatch(text):
         return URL(base.origin, f"{base.path.rstrip('/')}{text}")
     return _extend(base, text)
 

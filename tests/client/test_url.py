@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from enum import Enum, StrEnum
 from urllib.parse import urljoin
 
 import pytest
@@ -357,3 +358,30 @@ def test_a_url_without_scheme_is_shown_unless_it_may_hold_a_secret() -> None:
     assert "secret" not in str(caught.value)
     with pytest.raises(InvalidURL, match="the URL has no scheme") as caught:
         parse_url("secret@example.com")
+
+
+class Path(StrEnum):
+    """Paths as programs like to keep them."""
+
+    CHAT = "/chat"
+
+
+class Masked(str):
+    """Shows itself in other words."""
+
+    __slots__ = ()
+
+    def __format__(self, spec: str) -> str:
+        return "HIDDEN"
+
+
+class Member(str, Enum):  # noqa: UP042 - what programs for older Pythons have
+    """As before Python had StrEnum: its format is its name."""
+
+    CHAT = "/chat"
+
+
+@pytest.mark.parametrize("path", [Path.CHAT, Masked("/chat"), Member.CHAT])
+def test_below_a_base_the_characters_of_a_path_count_not_how_it_shows_itself(path: str) -> None:
+    assert str(extend(parse_url("https://h/v1"), path)) == "https://h/v1/chat"
+    assert extend(parse_url("https://h/v1"), path).raw_target == b"/v1/chat"

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 import penstock
-from penstock import LocalProtocolError
+from penstock import LocalProtocolError, PoolClosed
 from penstock._client.client import Client
 from penstock._http.headers import Headers
 from penstock.testing import FakeNetwork, serve_echo, serve_ok
@@ -97,11 +97,35 @@ async def test_what_is_remembered_is_bounded_and_goes_with_the_client() -> None:
             await ask(client, "POST", f"{URL}?n={number}", headers={"x-number": f"{number}"}, json=number)
             await ask(client, "POST", f"{URL}?n={number}" + "x" * 5000, json=number)
             assert len(composer._settled) <= 256
-        assert composer._locate.cache_info().currsize <= 256
+        assert composer._find_url.cache_info().currsize <= 256
         await ask(client, "POST", f"{URL}?key=secret", headers={"authorization": "Bearer one"})
     assert not composer._known
     assert not composer._settled
-    assert composer._locate.cache_info().currsize == 0
+    assert composer._find_url.cache_info().currsize == 0
+
+
+async def test_a_closed_client_remembers_nothing_new() -> None:
+    client = Client(FakePool(echo))  # type: ignore[arg-type]
+    async with client:
+        pass
+    secret: Any = {"headers": {"authorization": "Bearer one"}}
+    for attempt in (client.stream, client.sse):
+        with pytest.raises(PoolClosed):
+            attempt("POST", f"{URL}?key=secret", **secret)
+    with pytest.raises(PoolClosed):
+        await client.post(f"{URL}?key=secret", **secret)
+    with pytest.raises(PoolClosed):
+        await client.get(f"{URL}?key=secret")
+    composer = client._composer
+    assert not composer._known
+    assert not composer._settled
+    assert composer._find_url.cache_info().currsize == 0
+
+
+async def test_the_clients_own_fields_may_be_large() -> None:
+    async with Client(FakePool(echo), headers={"authorization": "x" * 5000}) as client:  # type: ignore[arg-type]
+        first, second = await ask(client, "POST", json=1), await ask(client, "POST", json=2)
+        assert first.wire.header_set is second.wire.header_set
 
 
 def sent_fields(sent: Sent) -> list[tuple[bytes, bytes]]:

@@ -245,17 +245,25 @@ def test_what_is_remembered_is_bounded_and_never_a_cookie(choice: HTTP1EngineCho
     assert len(engine._statuses) <= 512  # type: ignore[attr-defined]
 
 
+SECRETS = [
+    b"X-Api-Key: k",
+    b"X-Auth-Token: t",
+    b"X-Auth: a",
+    b"X-Session-Id: s",
+    b"Location: https://app/back?code=c",
+]
+
+
 @pytest.mark.parametrize("choice", ["h11", "httptools"])
 def test_what_is_remembered_is_no_secret_and_bounded_however_long_a_head_is(choice: HTTP1EngineChoice) -> None:
     engine = make_engine(choice)
     for count in (500, 5000):
         fields = b"".join(b"X-%d: %d\r\n" % (number, count) for number in range(count))
-        engine.read_head(b"HTTP/1.1 200 OK\r\nX-Api-Key: k\r\nX-Auth-Token: t\r\n" + fields + b"\r\n")
+        engine.read_head(b"HTTP/1.1 200 OK\r\n" + b"".join(line + b"\r\n" for line in SECRETS) + fields + b"\r\n")
 
         assert len(engine._fields) <= 512  # type: ignore[attr-defined]
         assert len(engine._names) <= 512  # type: ignore[attr-defined]
-        assert b"X-Api-Key: k" not in engine._fields  # type: ignore[attr-defined]
-        assert b"X-Auth-Token: t" not in engine._fields  # type: ignore[attr-defined]
+        assert not engine._fields.keys() & set(SECRETS)
 
 
 @pytest.mark.parametrize("choice", ["h11", "httptools"])

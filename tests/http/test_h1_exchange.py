@@ -894,3 +894,27 @@ async def test_the_total_limit_ends_a_body_that_never_yields(autojump_clock: tri
     with pytest.RaisesGroup(TimeoutException):
         await late(exchange, timer(total=7.0), request("POST", content=never()))
     assert trio.current_time() == pytest.approx(7.0, abs=0.1)
+
+
+class EndsOnce(MemoryStream):
+    """Says once that it has ended, and breaks if it is asked again."""
+
+    has_ended = False
+
+    def try_receive(self, max_bytes: int) -> bytes | None:
+        data = super().try_receive(max_bytes)
+        if data == b"":
+            assert not self.has_ended
+            self.has_ended = True
+        return data
+
+
+@pytest.mark.parametrize("start", [b"", HELLO[:20]])
+async def test_an_end_is_heard_when_it_is_said_first(start: bytes) -> None:
+    stream = EndsOnce(start)
+    stream.feed_eof()
+    exchange = HTTP1Connection(stream).open_exchange()
+    with pytest.raises(ReadError, match="closed the connection"):
+        await exchange.send(request(), timer())
+    assert exchange.outcome is not None
+    assert exchange.outcome.close is CloseReason.PEER_CLOSED

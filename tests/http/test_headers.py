@@ -76,7 +76,13 @@ def test_its_representation_hides_secrets() -> None:
         (b"x-amz-security-token", True),
         (b"api-key", True),
         (b"x-client-secret", True),
+        (b"x-auth", True),
+        (b"x-session-id", True),
+        (b"x-signature", True),
         (b"accept", False),
+        (b":authority", False),
+        (b"www-authenticate", False),
+        (b"keep-alive", False),
     ],
 )
 def test_what_is_secret(name: bytes, secret: bool) -> None:

@@ -208,13 +208,15 @@ class Client:
     def _compose(
         self, caller: str, method: str, url: str, options: RequestOptions, *, for_events: bool = False
     ) -> Call:
+        if self._state is ClientState.CLOSED:
+            # It has forgotten what it was asked for, and is to remember nothing new.
+            self._explain_no_pool()
         if not OPTION_NAMES.issuperset(options):
             raise explain_unknown(caller, options)
         return self._composer.compose(method, url, for_events=for_events, **options)
 
     def _settle(self, caller: str, method: str, url: str, options: RequestOptions) -> Call:
         if self._pool is None:
-            # A closed client has forgotten what it was asked for, and is to remember nothing new.
             self._explain_no_pool()
         return self._compose(caller, method, url, options) if options else self._composer.recall(method, url)
 

@@ -6,7 +6,6 @@ dropped stays dropped, since each hop is made from the one before. A server cann
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from .._errors import (
@@ -19,6 +18,7 @@ from .._errors import (
     without_secrets,
 )
 from .._http.body import make_body
+from .._http.headers import is_secret
 from .._url import resolve
 from .call import Call
 
@@ -35,9 +35,8 @@ _CONTENT_FIELDS = frozenset(
     | {b"transfer-encoding", b"expect", b"trailer"}
 )
 
-# The names that RFCs define, and what the rest of the world calls its keys ("x-api-key", "x-session-token").
-# An Idempotency-Key is none, and losing it could make a server do the work twice.
-_CREDENTIAL = re.compile(rb"(?!idempotency-key$).*(auth|cookie|key|token|secret|password|credential|session|signature)")
+# It is no credential, and losing it could make a server do the work twice.
+_IDEMPOTENCY_KEY = b"idempotency-key"
 
 
 def is_redirect(head: ResponseHead) -> bool:
@@ -86,7 +85,7 @@ def follow(call: Call, head: ResponseHead, *, followed: int = 0) -> Call:
 
 def without_credentials(fields: HeaderList) -> HeaderList:
     """The fields that may go to another origin. Host is not among them, it names the old one."""
-    return [field for field in fields if field[0] != b"host" and not _CREDENTIAL.match(field[0])]
+    return [field for field in fields if field[0] != b"host" and not _is_credential(field[0])]
 
 
 def _changes_to_get(method: str, status: int) -> bool:
@@ -119,3 +118,7 @@ def _to_url(call: Call, head: ResponseHead) -> URL:
 
 def _refuse(call: Call, reason: str, said: bytes = b"") -> RemoteProtocolError:
     return RemoteProtocolError(reason, reason=ProtocolReason.REDIRECT, peer_said=said, origin=call.url.origin)
+
+
+def _is_credential(name: bytes) -> bool:
+    return name != _IDEMPOTENCY_KEY and is_secret(name)

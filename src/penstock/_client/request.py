@@ -116,13 +116,13 @@ class Composer:
         # The client's own, so that the credentials of its callers go when it goes.
         self._known: dict[tuple[str, str], Call] = {}
         self._settled: dict[_Asked, tuple[HeaderList, HeaderSet]] = {}
-        self._locate = lru_cache(_MOST_KNOWN)(partial(_locate, self.base))
+        self._find_url = lru_cache(_MOST_KNOWN)(partial(_locate, self.base))
 
     def forget(self) -> None:
         """Keep nothing of what was asked: its fields and its query may be credentials."""
         self._known.clear()
         self._settled.clear()
-        self._locate.cache_clear()
+        self._find_url.cache_clear()
 
     def recall(self, method: str, url: str | URL) -> Call:
         """What `compose` makes of a request without options; as nothing in it ever differs, it is made once."""
@@ -131,7 +131,7 @@ class Composer:
         except TypeError:
             call = None
         if call is None:
-            if type(url) is not str or len(url) > _LONGEST_KNOWN:
+            if type(method) is not str or type(url) is not str or len(url) > _LONGEST_KNOWN:
                 return self.compose(method, url)
             call = self.compose(method, _locate(self.base, url))
             if len(self._known) >= _MOST_KNOWN:
@@ -171,7 +171,7 @@ class Composer:
         if isinstance(url, URL):
             where = url
         elif type(url) is str and len(url) <= _LONGEST_KNOWN:
-            where = self._locate(url)
+            where = self._find_url(url)
         else:
             where = _locate(self.base, url)
         if self._params or params is not None:
@@ -214,8 +214,8 @@ class Composer:
         if given:
             fields = merge(fields, to_fields(given))
         settled = fields, make_header_set(origin, fields)
-        # Fields that are large are rarely sent twice, and would be kept.
-        if sum(map(len, chain.from_iterable(fields))) <= _LONGEST_KNOWN:
+        # Fields that are large are rarely sent twice, and would be kept. The client's own are kept anyway.
+        if sum(map(len, chain.from_iterable(given))) <= _LONGEST_KNOWN:
             if len(self._settled) >= _MOST_KNOWN:
                 self._settled.clear()
             self._settled[asked] = settled

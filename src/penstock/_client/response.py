@@ -216,7 +216,7 @@ class Response:
     def aiter_raw(self) -> RawIterator:
         """The body as it comes off the wire, not decoded, in pieces of any size."""
         if self._content is not None:
-            raise StreamConsumed(f"the body of {self._call} was read whole, and is kept as content")
+            raise StreamConsumed(f"the body of {self._call} was read, and is kept as content")
         return RawIterator(self._unread.claim())
 
     def aiter_bytes(self, chunk_size: int | None = None) -> BytesIterator:

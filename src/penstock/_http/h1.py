@@ -201,7 +201,7 @@ class HTTP1Exchange:
                 sent = stream.try_send(data)
             except WriteError as error:
                 self._broken = error
-                return await self._read_head(request, timer, b"", wait_first=False, armed=-1)
+                return await self._read_head(request, timer, stream.try_receive(READ_SIZE), armed=-1)
             if whole is None or sent < len(data):
                 self.request_sent = "partly" if sent else "no"
                 rest = memoryview(data)[sent:]
@@ -225,7 +225,7 @@ class HTTP1Exchange:
                 if found is not None:
                     head, self._body = found
                     return head
-            return await self._read_head(request, timer, answer or b"", wait_first=answer is None, armed=0)
+            return await self._read_head(request, timer, answer, armed=0)
         except BaseException as error:
             self._fail(error)
             if self._broken is not None and isinstance(error, TransportError):
@@ -233,15 +233,14 @@ class HTTP1Exchange:
             raise
 
     async def _read_head(
-        self, request: WireRequest, timer: PhaseTimer, data: bytes, *, wait_first: bool, armed: int | None
+        self, request: WireRequest, timer: PhaseTimer, data: bytes | None, *, armed: int | None
     ) -> ResponseHead:
         """Read until the final head is whole.
 
         Args:
             request: what is answered.
             timer: of the request.
-            data: what has arrived already.
-            wait_first: an answer cannot be there yet, so a first try would be a wasted system call.
+            data: what was received already; None if nothing is there yet.
             armed: how many interim responses had come when the timer was set, -1 if it was not. It is set once for the
                 whole head and anew after an interim response: a head that drips is late. None beside an upload: the
                 timer belongs to that.
@@ -249,26 +248,27 @@ class HTTP1Exchange:
         connection, stream = self._connection, self._stream
         parser = HeadParser(connection.engine, connection.max_head_size, connection.max_head_fields)
         while True:
-            if data and (found := parser.feed(data)) is not None:
-                close = request.wants_close
-                self._body = BodyParser(found, request.method, close=close, engine=connection.engine)
-                return found.head
-            while wait_first or (received := stream.try_receive(READ_SIZE)) is None:
-                wait_first = False
+            if data:
+                self.response_started = True
+                found = parser.feed(data)
+                if found is not None:
+                    close = request.wants_close
+                    self._body = BodyParser(found, request.method, close=close, engine=connection.engine)
+                    return found.head
+                connection.turns += 1
+                if connection.turns > _TURNS:
+                    await self._give_turn()
+            elif data is None:
                 if armed is not None and armed != parser.informational:
                     armed = parser.informational
                     timer.first_byte()
                 connection.turns = 0
                 await stream.wait_readable()
-            if not received:
+            else:
                 self.outcome = Outcome(CloseReason.PEER_CLOSED, failed=True)
                 what = "in the middle of the head" if self.response_started else "without an answer"
                 raise ReadError(f"the server closed the connection {what}", phase="read")
-            data = received
-            self.response_started = True
-            connection.turns += 1
-            if connection.turns > _TURNS:
-                await self._give_turn()
+            data = stream.try_receive(READ_SIZE)
 
     async def _send_beside_reading(
         self, request: WireRequest, timer: PhaseTimer, unsent: memoryview, *, with_body: bool
@@ -282,7 +282,7 @@ class HTTP1Exchange:
             self._beside = nursery.cancel_scope
             nursery.start_soon(upload.run, unsent, nursery.cancel_scope)
             try:
-                head = await self._read_head(request, timer, b"", wait_first=True, armed=None)
+                head = await self._read_head(request, timer, None, armed=None)
                 if head.status < 300 and not upload.ended:
                     await self._read_ahead(upload)
             except BaseException as error:  # noqa: ASYNC103, BLE001 - raised below, outside the nursery

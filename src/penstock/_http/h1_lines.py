@@ -5,8 +5,8 @@ other, and those the framing refuses whatever a judge says. So a line that was a
 of it, and most lines of most answers are the same as in the answer before.
 
 Of a line, a judge looks at the name and at the characters of the value. Which characters may stand in a head is checked
-here, more strictly, so a name that was accepted needs no second opinion, whatever its value; except where the value
-means something to a parser. What is remembered can only accept: every refusal is a judge's own, or ours.
+here, more strictly, so a name that was accepted needs no second opinion, whatever its value; except where a
+parser may refuse a value for what it says. What is remembered can only accept: every refusal is a judge's own, or ours.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST_LINE_KEPT: Final = 256
 _NAMES_KEPT: Final = 512
 _LONGEST_NAME_KEPT: Final = 64
 
-#: Parsers look into these.
+#: A parser may refuse a value of these for what it says.
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 
 #: Digits of a Content-Length that is surely good.
@@ -111,8 +111,8 @@ class HTTP1Engine:
                 names[raw_name] = pair[0]
 
     def _keep(self, line: bytes, pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-        """Remember a line, unless it is long or may be secret."""
-        if len(line) <= _LONGEST_LINE_KEPT and not is_secret(pair[0]):
+        """Remember a line, unless it is long or may be secret, as the query in a Location may."""
+        if len(line) <= _LONGEST_LINE_KEPT and b"?" not in line and not is_secret(pair[0]):
             if len(self._fields) >= _LINES_KEPT:
                 # Most of them were never seen again. Those that are will be back with the next answer.
                 self._fields.clear()

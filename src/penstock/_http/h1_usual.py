@@ -41,7 +41,7 @@ class WholeBody:
 
     @property
     def trailers(self) -> HeaderList:
-        """None: those come behind chunks."""
+        """Empty: they come behind chunks."""
         return []
 
     @property

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 HeaderArgument = Mapping[str, str] | Iterable[tuple[str, str]] | Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]]
 
-_SECRET_NAMES: Final = frozenset({b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"})
-_SECRET_WORDS: Final = re.compile(rb"key|token|secret|password|credential")
+# The names that RFCs define, and what the rest of the world calls its keys ("x-api-key", "x-session-token"); but not
+# :authority, and not the challenges of a server.
+_SECRET: Final = re.compile(rb"auth(?!ority$|enticate$)|cookie|key|token|secret|password|credential|session|signature")
 
 
 def is_secret(name: bytes) -> bool:
     """Whether the value of a field with this lower-case name must not be shown."""
-    return name in _SECRET_NAMES or _SECRET_WORDS.search(name) is not None
+    return _SECRET.search(name) is not None
 
 
 class Headers(Mapping[str, str]):
