@@ -262,6 +262,7 @@ def test_what_is_remembered_is_no_secret_and_bounded_however_long_a_head_is(choi
         engine.read_head(b"HTTP/1.1 200 OK\r\n" + b"".join(line + b"\r\n" for line in SECRETS) + fields + b"\r\n")
 
         assert len(engine._fields) <= 512  # type: ignore[attr-defined]
+        assert len(engine._secret_names) <= 512
         assert len(engine._names) <= 512  # type: ignore[attr-defined]
         assert not engine._fields.keys() & set(SECRETS)
 

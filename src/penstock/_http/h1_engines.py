@@ -6,6 +6,7 @@ message ends, and what its body is, no judge decides; whoever asks it has checke
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .._errors import ProtocolReason
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 LINES_BESIDE_FIELDS: Final = 2
 
 # RFC 9110 §5.5 lets a recipient refuse control characters; llhttp does, and one rule must hold for every parser.
-_PRINTABLE: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Refusal(Exception):
@@ -77,7 +78,7 @@ def check_characters(text: bytes) -> None:
     Raises:
         Refusal: there is a control character other than HTAB.
     """
-    if text.translate(None, _PRINTABLE):
+    if _CONTROL.search(text):
         raise Refusal("the head of the response has a control character")
 
 

@@ -44,15 +44,16 @@ class HTTP1Engine:
         name: of the judge, as in `PoolConfig.http1_engine`.
     """
 
-    __slots__ = ("_fields", "_judge", "_names", "_statuses", "name")
+    __slots__ = ("_fields", "_judge", "_names", "_secret_names", "_statuses", "name")
 
     def __init__(self, judge: Judge) -> None:
         self.name = judge.name
         self._judge = judge
         self._statuses: dict[bytes, tuple[int, bytes]] = {}
         self._fields: dict[bytes, tuple[bytes, bytes]] = {}
-        # As servers spell them, with what they are in lower case.
+        # As servers spell them, with what they are in lower case; and those of them whose values are not to be kept.
         self._names: dict[bytes, bytes] = {}
+        self._secret_names: set[bytes] = set()
 
     def read_head(self, head: bytes) -> tuple[int, bytes, HeaderList]:
         """Read a head, from its status line to its blank line.
@@ -96,7 +97,7 @@ class HTTP1Engine:
                 if name is None or (name in _FRAMING and not _is_usual_length(name, value)):
                     unknown.append(at)
                 else:
-                    fields[at] = self._keep(line, (name, value.strip(b" \t")))
+                    fields[at] = self._keep(line, (name, value.strip(b" \t")), secret=name in self._secret_names)
         if unknown:
             self._ask(unknown, lines, fields)
 
@@ -104,15 +105,20 @@ class HTTP1Engine:
         names = self._names
         if len(names) >= _NAMES_KEPT:
             names.clear()
+            self._secret_names.clear()
         for at, pair in zip(unknown, self._judge.read_fields([lines[at] for at in unknown]), strict=True):
-            fields[at] = self._keep(lines[at], pair)
+            name = pair[0]
+            secret = is_secret(name)
+            fields[at] = self._keep(lines[at], pair, secret=secret)
             raw_name = lines[at].partition(b":")[0]
             if len(names) < _NAMES_KEPT and len(raw_name) <= _LONGEST_NAME_KEPT:
-                names[raw_name] = pair[0]
+                names[raw_name] = name
+                if secret:
+                    self._secret_names.add(name)
 
-    def _keep(self, line: bytes, pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    def _keep(self, line: bytes, pair: tuple[bytes, bytes], *, secret: bool) -> tuple[bytes, bytes]:
         """Remember a line, unless it is long or may be secret, as the query in a Location may."""
-        if len(line) <= _LONGEST_LINE_KEPT and b"?" not in line and not is_secret(pair[0]):
+        if not secret and len(line) <= _LONGEST_LINE_KEPT and b"?" not in line:
             if len(self._fields) >= _LINES_KEPT:
                 # Most of them were never seen again. Those that are will be back with the next answer.
                 self._fields.clear()
