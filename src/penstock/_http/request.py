@@ -133,8 +133,7 @@ class WireRequest:
         """The head in HTTP/1.1 wire form, up to and including the blank line."""
         if not self._head:
             framing = encode_fields(self.framing) if self.framing else b""
-            fields = self.header_set._wire or self.header_set.wire
-            self._head = b"%b %b HTTP/1.1%b%b\r\n\r\n" % (self.method, self.target, fields, framing)
+            self._head = b"%b %b HTTP/1.1%b%b\r\n\r\n" % (self.method, self.target, self.header_set.wire, framing)
         return self._head
 
     @property
@@ -143,8 +142,7 @@ class WireRequest:
         small = self.body.small
         if small is None or self.content_length is None:
             return None
-        head = self._head or self.head
-        return head + small if small else head
+        return self.head + small if small else self.head
 
     @property
     def headers(self) -> HeaderList:
