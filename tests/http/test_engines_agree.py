@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from penstock._errors import ProtocolReason, RemoteProtocolError
 from penstock._http.h1_body import BodyParser
-from penstock._http.h1_engines import Judge, Refusal, make_judge
 from penstock._http.h1_guards import check_framing_fields, read_lines
 from penstock._http.h1_head import HeadParser
+from penstock._http.h1_judges import Judge, Refusal, make_judge
 from penstock._http.h1_lines import HTTP1Engine, make_engine
 from penstock._http.h1_usual import WholeBody, read_at_once
 from tests.support.h1_answers import answers

@@ -6,7 +6,7 @@ import pytest
 
 from penstock._errors import ProtocolReason
 from penstock._http.h1_chunks import CHUNK_OVERHEAD, ChunkDecoder
-from penstock._http.h1_engines import Refusal
+from penstock._http.h1_judges import Refusal
 
 #: Pieces that one call gives at most.
 MOST = 64

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from .._errors import PEER_SAID_LIMIT, ProtocolReason, RemoteProtocolError
 from .._events import CloseReason
 from .h1_chunks import ChunkDecoder
-from .h1_engines import Refusal
 from .h1_guards import read_lines
+from .h1_judges import Refusal
 from .hints import parse_keep_alive
 
 if TYPE_CHECKING:

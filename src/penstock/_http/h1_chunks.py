@@ -11,8 +11,8 @@ import re
 from typing import Final
 
 from .._errors import ProtocolReason
-from .h1_engines import Refusal
 from .h1_guards import first_fault
+from .h1_judges import Refusal
 
 #: What chunk sizes, extensions and line ends may cost beyond the data and 16 bytes a chunk. Go's number.
 CHUNK_OVERHEAD: Final = 16384

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from .._errors import ProtocolReason
-from .h1_engines import Refusal
+from .h1_judges import Refusal
 
 if TYPE_CHECKING:
     from .._types import HeaderList

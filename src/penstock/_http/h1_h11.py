@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import h11
 from h11 import InformationalResponse, Response
 
-from .h1_engines import Refusal
+from .h1_judges import Refusal
 
 if TYPE_CHECKING:
     from .._types import HeaderList

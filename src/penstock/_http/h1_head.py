@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .._errors import PEER_SAID_LIMIT, ProtocolReason, RemoteProtocolError
 from .exchange import ResponseHead
-from .h1_engines import LINES_BESIDE_FIELDS, Refusal
 from .h1_guards import check_framing_fields, first_fault, read_lines
+from .h1_judges import Refusal
 
 if TYPE_CHECKING:
     from .h1_lines import HTTP1Engine
@@ -23,6 +23,9 @@ MAX_INFORMATIONAL: Final = 16
 _VERSIONS: Final = {b"1.1": "HTTP/1.1", b"1.0": "HTTP/1.0"}
 _STARTS: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _START_SIZE: Final = 9
+
+#: Line ends of a head that end no field: those of the status line and the blank line.
+_LINES_BESIDE_FIELDS: Final = 2
 
 
 class FinalHead(NamedTuple):
@@ -95,8 +98,8 @@ class HeadParser:
             lines = wire.count(b"\n", known, stop)
             is_clean = lines == wire.count(b"\r\n", known - 1 if known else 0, stop)
             self._lines += lines
-            if not is_clean or stop > self._size_left or self._lines > self._fields_left + LINES_BESIDE_FIELDS:
-                fault = first_fault(wire[:stop], self._size_left, self._fields_left + LINES_BESIDE_FIELDS, "head")
+            if not is_clean or stop > self._size_left or self._lines > self._fields_left + _LINES_BESIDE_FIELDS:
+                fault = first_fault(wire[:stop], self._size_left, self._fields_left + _LINES_BESIDE_FIELDS, "head")
                 assert fault is not None
                 raise fault
             if end < 0:
@@ -104,7 +107,7 @@ class HeadParser:
                     self._wire = bytearray(wire)
                 return None
             head = bytes(wire[:stop])
-            fields = self._lines - LINES_BESIDE_FIELDS
+            fields = self._lines - _LINES_BESIDE_FIELDS
             self._lines = 0
             found = self._read(head, fields, bytes(wire[stop:]))
             if found is not None or not self._wire:

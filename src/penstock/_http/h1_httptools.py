@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from .h1_engines import Refusal
+from .h1_judges import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,14 +11,15 @@ parser may refuse a value for what it says. What is remembered can only accept: 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
-from .h1_engines import check_characters, make_judge
+from .h1_judges import Refusal, make_judge
 from .headers import is_secret
 
 if TYPE_CHECKING:
     from .._types import HeaderList, HTTP1EngineChoice
-    from .h1_engines import Judge
+    from .h1_judges import Judge
 
 #: An API's answers have a dozen lines that come back, and a few that never do.
 _LINES_KEPT: Final = 512
@@ -29,6 +30,9 @@ _LONGEST_NAME_KEPT: Final = 64
 
 #: A parser may refuse a value of these for what it says.
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
+
+# RFC 9110 §5.5 lets a recipient refuse control characters; llhttp does, and one rule must hold for every parser.
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 #: Digits of a Content-Length that is surely good.
 _USUAL_LENGTH: Final = 15
@@ -77,7 +81,7 @@ class HTTP1Engine:
         return status, reason, fields
 
     def _read_status(self, line: bytes) -> tuple[int, bytes]:
-        check_characters(line)
+        _check_characters(line)
         known = self._judge.read_status(line)
         if len(self._statuses) >= _LINES_KEPT:
             self._statuses.clear()
@@ -91,7 +95,7 @@ class HTTP1Engine:
         for at, pair in enumerate(fields):
             if pair is None:
                 line = lines[at]
-                check_characters(line)
+                _check_characters(line)
                 raw_name, colon, value = line.partition(b":")
                 name = self._names.get(raw_name) if colon else None
                 if name is None or (name in _FRAMING and not _is_usual_length(name, value)):
@@ -124,6 +128,11 @@ class HTTP1Engine:
                 self._fields.clear()
             self._fields[line] = pair
         return pair
+
+
+def _check_characters(line: bytes) -> None:
+    if _CONTROL.search(line):
+        raise Refusal("the head of the response has a control character")
 
 
 def _is_usual_length(name: bytes, value: bytes) -> bool:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from .exchange import ResponseHead
 from .h1_body import NO_CONTENT, BodyParser
-from .h1_engines import Refusal
 from .h1_guards import check_framing_fields
 from .h1_head import FinalHead
+from .h1_judges import Refusal
 
 if TYPE_CHECKING:
     from .._types import HeaderList

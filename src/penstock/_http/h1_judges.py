@@ -6,20 +6,12 @@ message ends, and what its body is, no judge decides; whoever asks it has checke
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .._errors import ProtocolReason
 
 if TYPE_CHECKING:
     from .._types import HeaderList, HTTP1EngineChoice
-
-
-#: Line ends of a head that end no field: those of the status line and the blank line.
-LINES_BESIDE_FIELDS: Final = 2
-
-# RFC 9110 §5.5 lets a recipient refuse control characters; llhttp does, and one rule must hold for every parser.
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Refusal(Exception):
@@ -70,16 +62,6 @@ class Judge(Protocol):
             Refusal: one of them is no field, or goes on with the one before (a fold).
         """
         ...
-
-
-def check_characters(text: bytes) -> None:
-    """Check a part of a head without line ends.
-
-    Raises:
-        Refusal: there is a control character other than HTAB.
-    """
-    if _CONTROL.search(text):
-        raise Refusal("the head of the response has a control character")
 
 
 def make_judge(choice: HTTP1EngineChoice = "auto") -> Judge:
