@@ -121,6 +121,6 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Penstock beside its peers, in a quarter of an hour; `-- --quick` in two minutes, `-- --docs` for the page."""
+    """Penstock beside its peers, in 17 minutes; `-- --quick` in two minutes, `-- --docs` for the page."""
     install(session, "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)
