@@ -242,7 +242,7 @@ def test_what_is_remembered_is_bounded_and_never_a_cookie(choice: HTTP1EngineCho
     assert len(kept) <= 512
     assert b"Server: x" in kept
     assert not [line for line in kept if line.startswith(b"Set-Cookie") or len(line) > 256]
-    assert len(engine._statuses) <= 512  # type: ignore[attr-defined]
+    assert len(engine._statuses) <= 512
 
 
 SECRETS = [
@@ -261,9 +261,9 @@ def test_what_is_remembered_is_no_secret_and_bounded_however_long_a_head_is(choi
         fields = b"".join(b"X-%d: %d\r\n" % (number, count) for number in range(count))
         engine.read_head(b"HTTP/1.1 200 OK\r\n" + b"".join(line + b"\r\n" for line in SECRETS) + fields + b"\r\n")
 
-        assert len(engine._fields) <= 512  # type: ignore[attr-defined]
+        assert len(engine._fields) <= 512
         assert len(engine._secret_names) <= 512
-        assert len(engine._names) <= 512  # type: ignore[attr-defined]
+        assert len(engine._names) <= 512
         assert not engine._fields.keys() & set(SECRETS)
 
 
