@@ -80,7 +80,7 @@ class BodyParser:
         elif b"transfer-encoding" in fields:
             self._framing = "chunked"
             self._chunks = ChunkDecoder(max_trailer_size=size_left, max_trailers=fields_left)
-        elif length >= 0:
+        elif length is not None:
             self._framing = "length"
             self._length = length
         else:

@@ -51,7 +51,7 @@ def read_lines(engine: HTTP1Engine, head: bytes) -> tuple[int, bytes, HeaderList
     return engine.read_head(_FOLD.sub(b" ", head))
 
 
-def check_framing_fields(headers: HeaderList, fields: dict[bytes, bytes]) -> int:
+def check_framing_fields(headers: HeaderList, fields: dict[bytes, bytes]) -> int | None:
     """Refuse framing fields that leave any room for doubt (RFC 9112 §6.1, §6.3).
 
     Args:
@@ -59,7 +59,7 @@ def check_framing_fields(headers: HeaderList, fields: dict[bytes, bytes]) -> int
         fields: the same by name.
 
     Returns:
-        The announced length, -1 if there is none.
+        The announced length, None if there is none.
 
     Raises:
         Refusal: two of them, both kinds, a length that is no number of 64 bits, a coding that is not chunked.
@@ -75,7 +75,7 @@ def check_framing_fields(headers: HeaderList, fields: dict[bytes, bytes]) -> int
         if len(length) > 20 or not length.isdigit() or int(length) > _HIGHEST_LENGTH:
             raise Refusal("the content-length of the response is not a number of bytes")
     elif coding is None:
-        return -1
+        return None
     elif coding.lower() != b"chunked":
         # No other was offered. §6.1 (chunked must be the last, and not twice) leaves nothing else.
         raise Refusal("the transfer-encoding of the response is not chunked")
@@ -84,4 +84,4 @@ def check_framing_fields(headers: HeaderList, fields: dict[bytes, bytes]) -> int
             if sum(name == other for other, _ in headers) > 1:
                 # §6.3 (5) allows equal lengths to be taken for one; llhttp refuses them, and nobody needs them.
                 raise Refusal(f"the response has more than one {name.decode()}")
-    return -1 if length is None else int(length)
+    return None if length is None else int(length)

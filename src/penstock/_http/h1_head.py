@@ -34,7 +34,7 @@ class FinalHead(NamedTuple):
     Attributes:
         head: what the caller sees.
         fields: the headers by name, whichever of those with one name.
-        length: the announced length of the body, -1 if there is none.
+        length: the announced length of the body, None if there is none.
         rest: what followed the head in the bytes.
         size_left: of the budget, for trailers.
         fields_left: of the fields, for trailers.
@@ -42,7 +42,7 @@ class FinalHead(NamedTuple):
 
     head: ResponseHead
     fields: dict[bytes, bytes]
-    length: int
+    length: int | None
     rest: bytes
     size_left: int
     fields_left: int
