@@ -46,6 +46,8 @@ from ._errors import WriteError as WriteError
 from ._errors import WriteTimeout as WriteTimeout
 from ._events import CloseReason as CloseReason
 from ._events import RejectReason as RejectReason
+from ._events import RetryReason as RetryReason
+from ._events import RetryRefusal as RetryRefusal
 from ._http.headers import Headers as Headers
 from ._http.sse import ServerSentEvent as ServerSentEvent
 from ._http2_config import HTTP2Config as HTTP2Config
@@ -57,6 +59,7 @@ from ._pool.statistics import Counts as Counts
 from ._pool.statistics import EndpointStatistics as EndpointStatistics
 from ._pool.statistics import Explanation as Explanation
 from ._pool.statistics import Statistics as Statistics
+from ._retry_config import RetryPolicy as RetryPolicy
 from ._tls_config import TLSConfig as TLSConfig
 from ._types import Origin as Origin
 from ._version import __version__ as __version__

@@ -16,21 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import attrs
 
 from ._http2_config import HTTP2Config
+from ._retry_config import RetryPolicy
 from ._tls_config import TLSConfig
 from ._types import HTTP1EngineChoice
 from ._url import to_origin
-from ._validators import seconds, whole
+from ._validators import flag, seconds, whole
 
 if TYPE_CHECKING:
     from ._types import Origin
     from ._validators import Validator
 
 Reuse = Literal["lifo", "round_robin", "least_loaded"]
-
-
-def _flag(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{field.name} must be True or False, not {value!r}")
 
 
 def _one_of(*choices: str) -> Validator:
@@ -131,7 +127,7 @@ class PoolConfig:
     # What a drain waits for exchanges in flight; HikariCP's number.
     drain_timeout: float = attrs.field(default=10.0, validator=seconds(optional=False, zero=True))
 
-    keep_alive: bool = attrs.field(default=True, validator=_flag)
+    keep_alive: bool = attrs.field(default=True, validator=flag)
     # Many load balancers close at 60 s; the margin below keeps us from the very edge.
     idle_timeout: float = attrs.field(default=60.0, validator=seconds(optional=False))
     keep_alive_timeout: float = attrs.field(default=1800.0, validator=seconds(optional=False))
@@ -144,8 +140,8 @@ class PoolConfig:
     dial_backoff: float = attrs.field(default=0.1, validator=seconds(optional=False))
     dial_backoff_max: float = attrs.field(default=30.0, validator=seconds(optional=False))
 
-    tcp_nodelay: bool = attrs.field(default=True, validator=_flag)
-    tcp_keepalive: bool = attrs.field(default=True, validator=_flag)
+    tcp_nodelay: bool = attrs.field(default=True, validator=flag)
+    tcp_keepalive: bool = attrs.field(default=True, validator=flag)
     dns_ttl: float = attrs.field(default=300.0, validator=seconds(optional=False, zero=True))
     # RFC 8305 §5: 250 ms is the recommended connection attempt delay.
     happy_eyeballs_delay: float = attrs.field(default=0.25, validator=seconds(optional=False))
@@ -155,13 +151,13 @@ class PoolConfig:
     max_head_size: int = attrs.field(default=65536, validator=whole(1024, 1 << 24))
     max_head_fields: int = attrs.field(default=256, validator=whole(16, 65536))
 
-    http1: bool = attrs.field(default=True, validator=_flag)
+    http1: bool = attrs.field(default=True, validator=flag)
     # Both engines give the same verdicts, so the fast one is taken where it is there.
     http1_engine: HTTP1EngineChoice = attrs.field(default="auto", validator=_engine)
-    http2: bool = attrs.field(default=True, validator=_flag)
+    http2: bool = attrs.field(default=True, validator=flag)
     http2_config: HTTP2Config = attrs.field(factory=HTTP2Config, validator=_instance(HTTP2Config))
     tls: TLSConfig = attrs.field(factory=TLSConfig, validator=_instance(TLSConfig))
-    retry: None = attrs.field(default=None, validator=_not_there_yet(None, "a retry policy"))
+    retry: RetryPolicy | None = attrs.field(default=None, validator=attrs.validators.optional(_instance(RetryPolicy)))
     proxy: None = attrs.field(default=None, validator=_not_there_yet(None, "a proxy"))
 
     def __attrs_post_init__(self) -> None:
@@ -195,7 +191,7 @@ class PoolConfig:
         """Read settings from `PENSTOCK_<FIELD>` variables.
 
         Numbers are decimal, switches are `true`/`false`, `1`/`0`, `yes`/`no` or `on`/`off`, and `none` stands for
-        None. `overrides` win over the environment. Fields that are no plain value (`tls`, `http2_config`)
+        None. `overrides` win over the environment. Fields that are no plain value (`tls`, `http2_config`, `retry`)
         cannot be set this way.
 
         Args:
@@ -212,7 +208,7 @@ class PoolConfig:
             if not variable.startswith("PENSTOCK_"):
                 continue
             name = variable.removeprefix("PENSTOCK_").lower()
-            if name not in fields or name in ("tls", "http2_config"):
+            if name not in fields or name in ("tls", "http2_config", "retry"):
                 raise ValueError(f"{variable}: there is no such setting")
             if name in overrides:
                 continue

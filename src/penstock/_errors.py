@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ._events import RequestRetried, RetryRefusal
     from ._types import Origin
 
 Phase = Literal["pool", "resolve", "connect", "tls", "write", "first_byte", "read", "close", "total"]
@@ -75,13 +76,17 @@ class RequestError(PenstockError):
     Attributes:
         origin: the origin that was asked, where one is known.
         phase: what was being done when it failed.
-        attempt: 1 for the first try, 2 after one transparent replay.
+        attempt: 1 for the first try, one more for each time that it was sent again.
         request_sent: how much of the request was handed to the network: "no", "partly", "fully", or "unknown". Only
             "no" proves that the server did not see it.
+        retries: why it was sent again before, oldest first.
+        retry_refusal: why it was not sent once more although its retry policy speaks of such an error; else None.
     """
 
     #: What holds where the floor that raises does not say: a class that means "never sent" or "answered" says so here.
     request_sent: RequestSent = "unknown"
+    retries: tuple[RequestRetried, ...] = ()
+    retry_refusal: RetryRefusal | None = None
 
     def __init__(
         self,

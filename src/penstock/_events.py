@@ -60,6 +60,32 @@ class RejectReason(Enum):
     CANCELLED = "cancelled"
 
 
+class RetryReason(Enum):
+    """Why a request was sent again. The first three are replays that are always made; the others are a policy's."""
+
+    STALE_CONNECTION = "stale_connection"
+    REFUSED = "refused"
+    MISDIRECTED = "misdirected"
+    STATUS = "status"
+    SERVER_ASKED = "server_asked"
+    CONNECT_FAILED = "connect_failed"
+    CONNECTION_LOST = "connection_lost"
+    TIMED_OUT = "timed_out"
+
+
+class RetryRefusal(Enum):
+    """Why a request was not sent again although its policy speaks of what it ended with."""
+
+    ATTEMPTS_USED = "attempts_used"
+    BUDGET_SPENT = "budget_spent"
+    BODY_CONSUMED = "body_consumed"
+    NOT_IDEMPOTENT = "not_idempotent"
+    METHOD = "method"
+    SERVER_FORBADE = "server_forbade"
+    RETRY_AFTER_TOO_LONG = "retry_after_too_long"
+    NO_TIME_LEFT = "no_time_left"
+
+
 class DialStarted(NamedTuple):
     """A dial was started for a waiter, for the floor or for a prewarm."""
 
@@ -180,6 +206,37 @@ class EndpointRecovered(NamedTuple):
     origin: Origin
 
 
+class RequestRetried(NamedTuple):
+    """A request is sent again.
+
+    Attributes:
+        at: when its last try had ended.
+        origin: which it asked.
+        attempt: the number of that try, from 1.
+        reason: why it is sent again.
+        status: of the answer to that try, None if there was none.
+        error: what the try ended with instead, in words; "" if it was answered.
+        delay: seconds until it is sent again.
+    """
+
+    at: float
+    origin: Origin
+    attempt: int
+    reason: RetryReason
+    status: int | None
+    error: str
+    delay: float
+
+
+class RetryRefused(NamedTuple):
+    """A request ends with what its last try, number `attempt`, brought, although its policy speaks of that."""
+
+    at: float
+    origin: Origin
+    attempt: int
+    refusal: RetryRefusal
+
+
 Event = (
     DialStarted
     | DialFailed
@@ -195,4 +252,6 @@ Event = (
     | WaiterEnded
     | EndpointUnhealthy
     | EndpointRecovered
+    | RequestRetried
+    | RetryRefused
 )

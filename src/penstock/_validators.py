@@ -1,4 +1,4 @@
-"""Checks of numbers that every settings class uses; the message names the field, the value and the range."""
+"""Checks that every settings class uses; the message names the field, the value and the range."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     import attrs
 
     Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def flag(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    """A validator for switches."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{field.name} must be True or False, not {value!r}")
 
 
 def whole(low: int, high: int | None = None, *, optional: bool = False) -> Validator:

@@ -15,5 +15,9 @@ from ._events import EndpointUnhealthy as EndpointUnhealthy
 from ._events import Event as Event
 from ._events import LimitCrossed as LimitCrossed
 from ._events import RejectReason as RejectReason
+from ._events import RequestRetried as RequestRetried
+from ._events import RetryReason as RetryReason
+from ._events import RetryRefusal as RetryRefusal
+from ._events import RetryRefused as RetryRefused
 from ._events import WaiterEnded as WaiterEnded
 from ._events import WaiterQueued as WaiterQueued

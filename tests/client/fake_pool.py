@@ -13,6 +13,7 @@ from penstock._events import CloseReason
 from penstock._http.exchange import ResponseHead
 from penstock._http.request import WireRequest
 from penstock._net.timer import PhaseTimer, Watchdog
+from penstock._retry_config import RetryPolicy
 from penstock._types import HeaderList, Origin
 
 
@@ -65,6 +66,7 @@ class FakeLease:
         self.connection_id = connection_id
         self.trailers: HeaderList = []
         self.label = ""
+        self.tries = None
         self.ended: str | None = None
         self._answer = answer
         self._left = list(answer.pieces)
@@ -138,14 +140,21 @@ class FakePool:
         return PhaseTimer(limits)
 
     async def _exchange(
-        self, origin: Origin, request: WireRequest, *, timer: PhaseTimer, priority: int, tenant: str | None
+        self,
+        origin: Origin,
+        request: WireRequest,
+        *,
+        timer: PhaseTimer,
+        priority: int,
+        tenant: str | None,
+        retry: RetryPolicy | None,
     ) -> tuple[ResponseHead, FakeLease]:
         await trio.lowlevel.checkpoint()
         body = bytearray()
         request.body.restart()
         while piece := await request.body.next_piece():
             body += piece
-        sent = Sent(origin, request, bytes(body), timer, priority=priority, tenant=tenant)
+        sent = Sent(origin, request, bytes(body), timer, priority=priority, tenant=tenant, retry=retry)
         self.sent.append(sent)
         answer = self._handler(sent)
         if isinstance(answer, Exception):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .._http.body import RequestBody
     from .._http.request import WireRequest
     from .._http.trailers import Trailers
+    from .._retry_config import RetryPolicy
     from .._types import HeaderList
     from .._url import URL
 
@@ -29,10 +30,23 @@ class Call:
         limits: its timeouts, complete.
         priority: its class in the queue for a connection.
         tenant: whose turn it is in that class.
+        retry: when it is tried again; None for never.
         max_redirects: how many redirects are still followed; -1 where none is wanted.
     """
 
-    __slots__ = ("body", "fields", "limits", "max_redirects", "method", "priority", "tenant", "trailers", "url", "wire")
+    __slots__ = (
+        "body",
+        "fields",
+        "limits",
+        "max_redirects",
+        "method",
+        "priority",
+        "retry",
+        "tenant",
+        "trailers",
+        "url",
+        "wire",
+    )
 
     def __init__(
         self,
@@ -45,6 +59,7 @@ class Call:
         priority: int,
         tenant: str | None,
         max_redirects: int,
+        retry: RetryPolicy | None = None,
         trailers: Trailers | None = None,
         wire: WireRequest | None = None,
     ) -> None:
@@ -56,6 +71,7 @@ class Call:
         self.priority = priority
         self.tenant = tenant
         self.max_redirects = max_redirects
+        self.retry = retry
         self.trailers = trailers
         self.wire = wire or build_request(url.origin, method, url.raw_target, fields, body, trailers=trailers)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .._http.headers import HeaderArgument
     from .._net.timer import PhaseTimer
     from .._pool.lease import Lease
+    from .._retry_config import RetryPolicy
     from .call import Call
     from .fields import Fields
     from .limits import TimeoutArgument, Unset
@@ -52,6 +53,7 @@ class Client:
             of a request replace them. They go to every origin that is asked.
         params: query parameters of every request, before its own.
         timeout: limits of every request that brings none; left out, the pool's hold.
+        retry: when requests that do not say are tried again, None for never; left out, the pool's policy holds.
         follow_redirects: whether redirects are followed where a request does not say.
         max_redirects: how many are followed for one request.
         max_content_size: how large a body may be, in bytes after decoding, that is read whole (by `request` and its
@@ -75,6 +77,7 @@ class Client:
         headers: HeaderArgument | None = None,
         params: Fields | None = None,
         timeout: TimeoutArgument | Unset = UNSET,
+        retry: RetryPolicy | Unset | None = UNSET,
         follow_redirects: bool = False,
         max_redirects: int = 20,
         max_content_size: int | None = MAX_CONTENT_SIZE,
@@ -101,6 +104,7 @@ class Client:
             params=params,
             timeout=timeout,
             pool_timeouts=self._config.timeouts if pool is None else pool.timeouts,
+            retry=(self._config if pool is None else pool.config).retry if retry is UNSET else retry,
             max_redirects=max_redirects,
             follow_redirects=follow_redirects,
             json_dumps=json_dumps,
@@ -144,7 +148,8 @@ class Client:
                 (bytes, str, a binary file, an iterable or async iterable of bytes) and `data` (a form); `trailers`
                 (fields after the body: as `headers`, or a function that returns them once the body was sent);
                 `timeout` (a number of seconds for each phase, a complete `Timeouts`, None for no limit), `priority`
-                and `tenant` (the place in the queue for a connection), `follow_redirects`, and `affinity`, which is
+                and `tenant` (the place in the queue for a connection), `retry` (a `RetryPolicy`, None for no retries),
+                `follow_redirects`, and `affinity`, which is
                 not available yet.
 
         Raises:
@@ -230,7 +235,12 @@ class Client:
         with pool._timer(call.limits) as timer:
             try:
                 head, lease = await pool._exchange(
-                    call.url.origin, call.wire, timer=timer, priority=call.priority, tenant=call.tenant
+                    call.url.origin,
+                    call.wire,
+                    timer=timer,
+                    priority=call.priority,
+                    tenant=call.tenant,
+                    retry=call.retry,
                 )
             except RequestError as error:
                 error.annotate(origin=call.url.origin)
@@ -253,6 +263,7 @@ class Client:
             None,
             content,
             connection_id=lease.connection_id,
+            tries=lease.tries,
             seconds=timer.clock() - timer.started_at,
             history=history,
             json_loads=self._json_loads,
@@ -268,6 +279,7 @@ class Client:
             ResponseBody(call, head, lease, timer, max_size=self._max_content_size),
             None,
             connection_id=lease.connection_id,
+            tries=lease.tries,
             seconds=timer.clock() - timer.started_at,
             history=history,
             json_loads=self._json_loads,
@@ -285,7 +297,12 @@ class Client:
                 history = (*history, response)
                 call = follow(call, head, followed=len(history) - 1)
                 head, lease = await pool._exchange(
-                    call.url.origin, call.wire, timer=timer, priority=call.priority, tenant=call.tenant
+                    call.url.origin,
+                    call.wire,
+                    timer=timer,
+                    priority=call.priority,
+                    tenant=call.tenant,
+                    retry=call.retry,
                 )
         except RequestError as error:
             # The server has executed the request that was redirected.

@@ -79,6 +79,7 @@ def follow(call: Call, head: ResponseHead, *, followed: int = 0) -> Call:
         priority=call.priority,
         tenant=call.tenant,
         max_redirects=call.max_redirects - 1,
+        retry=call.retry,
         trailers=trailers,
     )
 

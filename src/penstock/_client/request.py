@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypedDict
+from uuid import uuid4
 
+from .._core.retry import IDEMPOTENT
 from .._errors import InvalidURL
 from .._http.body import make_body
 from .._http.coding import accept_encoding
@@ -14,6 +16,7 @@ from .._http.headers import HeaderArgument, to_fields
 from .._http.request import build_request, make_header_set
 from .._http.trailers import TrailerArgument, make_trailers
 from .._pool.pool import check_place
+from .._retry_config import RetryPolicy
 from .._types import Origin
 from .._url import URL, extend, parse_url
 from .._version import __version__
@@ -69,6 +72,7 @@ class RequestOptions(TypedDict, total=False):
     priority: int
     tenant: str | None
     affinity: str | None
+    retry: RetryPolicy | Unset | None
     follow_redirects: bool | None
 
 
@@ -81,6 +85,7 @@ class Composer:
         params: query of every request.
         timeout: limits of requests that bring none.
         pool_timeouts: limits where the client has none either.
+        retry: when requests that do not say are tried again; None for never.
         max_redirects: how long a chain may be.
         follow_redirects: whether requests that do not say follow them.
         json_dumps: turns the `json=` argument into text.
@@ -94,6 +99,7 @@ class Composer:
         params: Fields | None,
         timeout: TimeoutArgument | Unset,
         pool_timeouts: Timeouts,
+        retry: RetryPolicy | None,
         max_redirects: int,
         follow_redirects: bool,
         json_dumps: Callable[[Any], str | bytes] | None,
@@ -107,6 +113,7 @@ class Composer:
         self.base = None if base_url is None else _to_base(base_url)
         self._params = "" if params is None else encode_fields(params, "params")
         self._limits = pool_timeouts if timeout is UNSET else to_timeouts(timeout)
+        self._retry = check_retry(retry)
         self._most_redirects = max_redirects
         self._max_redirects = max_redirects if follow_redirects else -1
         self._dumps = json_dumps
@@ -133,6 +140,9 @@ class Composer:
         if call is None:
             if type(method) is not str or type(url) is not str or len(url) > _LONGEST_KNOWN:
                 return self.compose(method, url)
+            if self._retry is not None and self._retry.idempotency_key is not None:
+                # A key is of one request only.
+                return self.compose(method, url)
             call = self.compose(method, _locate(self.base, url))
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
@@ -154,6 +164,7 @@ class Composer:
         priority: int = 0,
         tenant: str | None = None,
         affinity: str | None = None,
+        retry: RetryPolicy | Unset | None = UNSET,
         follow_redirects: bool | None = None,
         for_events: bool = False,
     ) -> Call:
@@ -190,6 +201,10 @@ class Composer:
         given = () if headers is None else _to_items(headers)
         asked = where.origin, content_type, for_events, given
         fields, header_set = self._settled.get(asked) or self._settle(asked)
+        policy = self._retry if retry is UNSET else check_retry(retry)
+        if policy is not None and policy.idempotency_key is not None and verb not in IDEMPOTENT:
+            fields = with_key(fields, policy.idempotency_key)
+            header_set = make_header_set(where.origin, fields)
         return Call(
             method,
             where,
@@ -199,6 +214,7 @@ class Composer:
             priority=priority,
             tenant=tenant,
             max_redirects=max_redirects,
+            retry=policy,
             trailers=ending,
             wire=header_set.frame(verb, check_target(where.raw_target, verb), body, ending),
         )
@@ -235,6 +251,23 @@ class Composer:
         if content is not None:
             raise _two_bodies()
         return make_body(encode_fields(data, "data")), b"application/x-www-form-urlencoded"
+
+
+def check_retry(retry: object) -> RetryPolicy | None:
+    """Return what may be a `retry=` argument.
+
+    Raises:
+        TypeError: it is neither a `RetryPolicy` nor None.
+    """
+    if retry is None or isinstance(retry, RetryPolicy):
+        return retry
+    raise TypeError(f"retry must be a RetryPolicy or None, not {retry!r}")
+
+
+def with_key(fields: HeaderList, name: str) -> HeaderList:
+    """The fields with an idempotency key of their own, unless they have one."""
+    key = name.lower().encode()
+    return fields if any(field[0] == key for field in fields) else [*fields, (key, str(uuid4()).encode())]
 
 
 def _two_bodies() -> ValueError:

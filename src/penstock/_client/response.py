@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .._http.exchange import ResponseHead
     from .._net.timer import PhaseTimer
+    from .._pool.tries import Tries
     from .body import ResponseBody
     from .call import Call
     from .iterators import PieceSource
@@ -56,12 +57,14 @@ class Response:
     Attributes:
         status_code: 200 to 999.
         connection_id: the number of the connection, as events and statistics show it.
+        retries: why the request was sent again before this answer came, oldest first.
+        retry_refusal: why it was not sent once more although its retry policy speaks of this answer; else None.
         history: the redirects that led here, oldest first; their bodies were dropped.
     """
 
     __slots__ = (
         "_body", "_call", "_content", "_head", "_headers", "_loads", "_seconds", "connection_id", "history",
-        "status_code",
+        "retries", "retry_refusal", "status_code",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +75,7 @@ class Response:
         content: bytes | None,
         *,
         connection_id: int,
+        tries: Tries | None,
         seconds: float,
         history: tuple[Response, ...],
         json_loads: Callable[[bytes], Any] | None,
@@ -85,6 +89,8 @@ class Response:
         self._body = body
         self._content = content
         self._seconds = seconds
+        self.retries = () if tries is None else tries.records
+        self.retry_refusal = None if tries is None else tries.refusal
         self._loads = json_loads
         self._headers: Headers | None = None
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .expiry import IdleLesson
 from .health import Health
+from .retry_budget import RetryBudget
 from .selection import ReuseOrder, reuse_order
 from .timers import INF
 from .waiters import WaitQueue
@@ -60,6 +61,9 @@ class Counters(_ForEveryExchange):
         "failed",
         "refused",
         "rejected",
+        "replayed",
+        "retried",
+        "retries_refused",
         "timed_out",
         "waited",
         "waited_seconds",
@@ -82,6 +86,9 @@ class Counters(_ForEveryExchange):
         self.dials_failed = 0
         self.dials_given_up = 0
         self.closed = 0
+        self.replayed = 0
+        self.retried = 0
+        self.retries_refused = 0
 
     @property
     def reused(self) -> int:
@@ -131,6 +138,7 @@ class Endpoint(Counters):
         last_used: when somebody last acquired, released or prewarmed; a declared endpoint is always in use.
         closed_by_reason: closes so far, by the value of their reason.
         limits_crossed: how often servers have crossed a limit so far, by its name.
+        retry_budget: how many retries of a policy it may still get.
     """
 
     __slots__ = (
@@ -148,6 +156,7 @@ class Endpoint(Counters):
         "multiplexes",
         "origin",
         "probing",
+        "retry_budget",
         "route",
         "timer_at",
         "upstream",
@@ -188,6 +197,7 @@ class Endpoint(Counters):
         self.lesson: IdleLesson | None = None
         self.closed_by_reason: dict[str, int] = {}
         self.limits_crossed: dict[str, int] = {}
+        self.retry_budget = RetryBudget()
         self.target = 0
         self.last_used = -INF
         self.timer_at = INF

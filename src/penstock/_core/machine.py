@@ -15,10 +15,10 @@ from .._events import CloseReason, RejectReason
 from . import backoff
 from .actions import Probe, WakeAt
 from .connection import ConnectionEntry, Signal, State
-from .duties import Duties
 from .endpoint import Endpoint
 from .expiry import life_span
 from .planning import Phase
+from .retrying import Retrying
 from .sizing import Hindrance
 from .timers import INF
 from .waiters import Waiter, WaiterState
@@ -35,7 +35,7 @@ _RUNNING = Phase.RUNNING
 _ACTIVE = State.ACTIVE
 
 
-class PoolMachine(Duties):
+class PoolMachine(Retrying):
     """All decisions of a pool, and nothing else: one method per event."""
 
     # ---- what the owner asks -----------------------------------------------------------------------------------------

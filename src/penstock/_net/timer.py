@@ -112,10 +112,10 @@ class PhaseTimer:
 
     Attributes:
         started_at: when it was made; the total limit counts from here.
-        timed_out: whether a limit has passed.
+        late: the time-out that a limit which passed will end as; None if none has.
     """
 
-    __slots__ = ("_due", "_guard", "_late", "_target", "clock", "limits", "phase", "started_at", "total_at")
+    __slots__ = ("_due", "_guard", "_target", "clock", "late", "limits", "phase", "started_at", "total_at")
 
     def __init__(self, limits: Timeouts, clock: Callable[[], float] | None = None) -> None:
         self.limits = limits
@@ -124,7 +124,7 @@ class PhaseTimer:
         total = limits.total
         self._due = self.total_at = INF if total is None else self.started_at + total
         self.phase: Phase = "pool"
-        self._late: TimeoutException | None = None
+        self.late: TimeoutException | None = None
         self._target: Interruptible | None = None
         self._guard: Guard | None = None
 
@@ -139,14 +139,18 @@ class PhaseTimer:
         if guard is not None:
             self._guard = guard.timer = None
             guard.watchdog.idle_guards.append(guard)
-        if self._late is not None and isinstance(error, NetworkError):
-            self._late.annotate(origin=error.origin, attempt=error.attempt, request_sent=error.request_sent)
-            raise self._late from None
+        if self.late is not None and isinstance(error, NetworkError):
+            self.late.annotate(origin=error.origin, attempt=error.attempt, request_sent=error.request_sent)
+            raise self.late from None
 
     @property
     def timed_out(self) -> bool:
         """Whether a limit has passed."""
-        return self._late is not None
+        return self.late is not None
+
+    def forgive(self) -> None:
+        """What was late is tried once more; the total limit goes on."""
+        self.late = None
 
     def guard(self, target: Interruptible, watchdog: Watchdog) -> None:
         """From now on, until `rest`, this is what is interrupted when a limit passes; only the total one is armed."""
@@ -175,7 +179,7 @@ class PhaseTimer:
         if now < self._due:
             guard.watchdog.schedule(guard, self._due)
             return
-        self._late = self._explain()
+        self.late = self._explain()
         self._target.interrupt()
 
     def write(self) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .._http.trailers import TrailerArgument
     from .._types import HeaderList, Origin
     from .runner import Runner
+    from .tries import Tries
 
 
 class Lease:
@@ -45,10 +46,11 @@ class Lease:
         is_released: whether the connection was given back.
         place: the caller's place in the queue, for a request that has to be sent again.
         head: the head of the response, once there is one.
+        tries: what came before the head, for a request that was sent again or has a retry policy; else None.
         label: what a leak warning calls it, for example "GET https://api.example.com/v1".
     """
 
-    __slots__ = ("_entry", "_exchange", "_runner", "_timer", "head", "is_released", "label", "place")
+    __slots__ = ("_entry", "_exchange", "_runner", "_timer", "head", "is_released", "label", "place", "tries")
 
     def __init__(self, runner: Runner, entry: ConnectionEntry, timer: PhaseTimer, place: int) -> None:
         self._runner = runner
@@ -58,6 +60,7 @@ class Lease:
         self.is_released = False
         self.place = place
         self.head: ResponseHead | None = None
+        self.tries: Tries | None = None
         self.label = ""
 
     def __repr__(self) -> str:

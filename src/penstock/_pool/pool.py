@@ -11,19 +11,13 @@ import trio
 
 from .._config import PoolConfig, Timeouts, Upstream
 from .._core.planning import Phase
-from .._core.retry import may_replay
 from .._errors import (
     ConnectError,
-    NetworkError,
     PoolClosed,
     PoolError,
     PoolTimeout,
-    ReadError,
-    RemoteProtocolError,
     RequestError,
-    WriteError,
 )
-from .._events import CloseReason
 from .._net.network import SocketNetwork
 from .._net.timer import PhaseTimer
 from .._url import to_origin
@@ -33,6 +27,7 @@ from .leaving import leaving
 from .refusals import own_instance
 from .runner import Runner
 from .statistics import explain, snapshot
+from .tries import MISDIRECTED, Tries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,15 +37,13 @@ if TYPE_CHECKING:
     from .._http.exchange import ResponseHead
     from .._http.request import WireRequest
     from .._net.network import Network
+    from .._retry_config import RetryPolicy
     from .._types import Origin
     from .instruments import Instrument
     from .statistics import Explanation, Statistics
 
 #: Priorities from the first served to the last.
 PRIORITIES = range(-100, 101)
-
-#: RFC 9110 §15.5.20: the request may be sent again on another connection, whatever its method.
-_MISDIRECTED = 421
 
 #: What a pool asks of the outside world.
 _NETWORK = ("resolve", "connect", "connect_unix", "watcher")
@@ -251,53 +244,40 @@ class Pool:
         timer: PhaseTimer,
         priority: int = 0,
         tenant: str | None = None,
+        retry: RetryPolicy | None = None,
     ) -> tuple[ResponseHead, Lease]:
-        """Acquire, send, read the head; replay where `retry.may_replay` allows it. The timer is one of `_timer`."""
+        """Acquire, send, read the head; again where `Tries` allows it. The timer is one of `_timer`."""
         runner = self._running
         assert runner is not None
-        attempt = 1
+        tries = None if retry is None else Tries(runner, origin, request, retry)
         fresh = False
         place = 0
         while True:
             await trio.lowlevel.checkpoint_if_cancelled()
-            lease = runner.take(origin, timer, priority=priority, tenant=tenant, fresh=fresh, stands_for=place)
-            if not isinstance(lease, Lease):
-                lease = await lease
-            place = lease.place
-            exchange = lease.begin(timer)
+            lease = exchange = None
             try:
+                taken = runner.take(origin, timer, priority=priority, tenant=tenant, fresh=fresh, stands_for=place)
+                lease = taken if isinstance(taken, Lease) else await taken
+                exchange = lease.begin(timer)
                 try:
                     head = await exchange.send(request, timer)
                 except BaseException as error:
                     lease.fail(exchange, timer, error)
                     raise
                 lease.headed(exchange, timer, head)
-                if head.status != _MISDIRECTED or attempt > 1 or not request.body.is_replayable:
+                if tries is None:
+                    if head.status != MISDIRECTED:
+                        return head, lease
+                    tries = Tries(runner, origin, request, None)
+                if not tries.goes_on_after(head, lease, timer):
+                    lease.tries = tries
                     return head, lease
-                lease.misdirected()
-                fresh = True
-            except (NetworkError, RemoteProtocolError) as error:
-                error.annotate(origin=origin, attempt=attempt, request_sent=exchange.request_sent)
-                if timer.timed_out or not (exchange.refused or isinstance(error, ReadError | WriteError)):
-                    raise
-                verdict = may_replay(
-                    refused=exchange.refused,
-                    going_away=exchange.outcome is not None and exchange.outcome.close is CloseReason.GOAWAY,
-                    reused=lease.connection.has_answered,
-                    request_sent=exchange.request_sent,
-                    answer_begun=exchange.response_started,
-                    method=request.method,
-                    replayable_body=request.body.is_replayable or not exchange.body_begun,
-                    attempt=attempt,
-                )
-                if not verdict.is_allowed:
-                    raise
-                # Over HTTP/2 the pool hears at once of a connection that died; those it has are good.
-                fresh = not lease.connection.reads_itself
             except RequestError as error:
-                error.annotate(origin=origin, attempt=attempt)
-                raise
-            attempt += 1
+                tries = tries or Tries(runner, origin, request, None)
+                if not tries.goes_on_without(error, exchange, lease, timer):
+                    raise
+            await tries.pause()
+            fresh, place = tries.fresh, tries.place
 
     # ---- the pool as a whole -------------------------------------------------------------------------------------
 

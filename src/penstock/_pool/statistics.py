@@ -58,6 +58,9 @@ class Counts(NamedTuple):
         released: exchanges that gave their connection back.
         dials_started: dials, each of which ends as `dials_ok`, `dials_failed` or `dials_given_up`.
         closed: connections closed, failed dials included.
+        replayed: tries that were repeated because that does no harm, whatever the policy.
+        retried: tries that were repeated because a policy wanted it.
+        retries_refused: requests that ended although their policy speaks of what they ended with.
     """
 
     acquires: int
@@ -76,6 +79,9 @@ class Counts(NamedTuple):
     dials_failed: int
     dials_given_up: int
     closed: int
+    replayed: int
+    retried: int
+    retries_refused: int
 
 
 class EndpointStatistics(NamedTuple):
