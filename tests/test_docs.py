@@ -135,10 +135,19 @@ def written(field: attrs.Attribute[Any]) -> str:
         return "required."
     if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
         return f"`{field.default.factory.__name__}()`"  # type: ignore[union-attr]
+    if isinstance(field.default, frozenset):
+        return f"`{{{', '.join(map(str, sorted(field.default)))}}}`"
     return f'`"{field.default}"`' if isinstance(field.default, str) else f"`{field.default!r}`"
 
 
-CONFIGURED = [penstock.PoolConfig, penstock.HTTP2Config, penstock.Timeouts, penstock.TLSConfig, penstock.Upstream]
+CONFIGURED = [
+    penstock.PoolConfig,
+    penstock.RetryPolicy,
+    penstock.HTTP2Config,
+    penstock.Timeouts,
+    penstock.TLSConfig,
+    penstock.Upstream,
+]
 
 
 @pytest.mark.parametrize("kind", CONFIGURED, ids=lambda kind: kind.__name__)

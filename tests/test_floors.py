@@ -20,6 +20,7 @@ FLOORS = {
     "_types": 0,
     "_events": 0,
     "_config": 0,
+    "_retry_config": 0,
     "_tls_config": 0,
     "_http2_config": 0,
     "_validators": 0,

@@ -16,11 +16,11 @@ USE = {"Client", "EventStream", "Headers", "Lease", "Pool", "Request", "Response
 #: For those who write functions around a client's.
 TYPES = {"RequestOptions", "TimeoutArgument"}
 
-SETTINGS = {"HTTP2Config", "Origin", "PoolConfig", "TLSConfig", "Timeouts", "Upstream"}
+SETTINGS = {"HTTP2Config", "Origin", "PoolConfig", "RetryPolicy", "TLSConfig", "Timeouts", "Upstream"}
 
 OBSERVE = {"ConnectionStatistics", "Counts", "EndpointStatistics", "Explanation", "Instrument", "Statistics"}
 
-REASONS = {"CloseReason", "ProtocolReason", "RejectReason"}
+REASONS = {"CloseReason", "ProtocolReason", "RejectReason", "RetryReason", "RetryRefusal"}
 
 EVENTS = {
     "CapacityChanged",
@@ -38,6 +38,10 @@ EVENTS = {
     "Event",
     "LimitCrossed",
     "RejectReason",
+    "RequestRetried",
+    "RetryReason",
+    "RetryRefusal",
+    "RetryRefused",
     "WaiterEnded",
     "WaiterQueued",
 }

@@ -273,7 +273,10 @@ async def test_place_in_the_queue_is_passed_on(pool: FakePool) -> None:
     await client.get("https://h", priority=-3, tenant="acme")
     async with client.stream("GET", "https://h", priority=4) as response:
         await response.aread()
-    assert [sent.place for sent in pool.sent] == [{"priority": -3, "tenant": "acme"}, {"priority": 4, "tenant": None}]
+    assert [sent.place for sent in pool.sent] == [
+        {"priority": -3, "tenant": "acme", "retry": None},
+        {"priority": 4, "tenant": None, "retry": None},
+    ]
 
 
 async def test_timeouts_of_request_client_and_pool() -> None:
@@ -330,6 +333,7 @@ def test_nothing_a_caller_passes_adds_a_field_or_a_line(
         params=None,
         timeout=None,
         pool_timeouts=Timeouts(),
+        retry=None,
         max_redirects=20,
         follow_redirects=False,
         json_dumps=None,

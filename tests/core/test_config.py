@@ -51,8 +51,8 @@ SECONDS: dict[str, tuple[bool, bool]] = {
 }
 
 SWITCHES = {"keep_alive", "tcp_nodelay", "tcp_keepalive", "http1", "http2"}
-NOT_THERE_YET = {"retry": None, "proxy": None}
-OTHERS = {"reuse", "local_address", "http1_engine", "http2_config", "tls"}
+NOT_THERE_YET = {"proxy": None}
+OTHERS = {"reuse", "local_address", "http1_engine", "http2_config", "retry", "tls"}
 
 
 def message(kind: type[Exception], settings: Mapping[str, Any]) -> str:

@@ -71,6 +71,13 @@ async def goes_stale(peer: ScriptedPeer) -> None:
     peer.fin()
 
 
+async def refuses_at_first(peer: ScriptedPeer) -> None:
+    """Asks for another try of what is heard first on each connection."""
+    request = await peer.expect_request()
+    await peer.respond(503, [(b"x-target", request.target), (b"retry-after-ms", b"2")], b"later")
+    await keeps(peer)
+
+
 async def sends_chunks(peer: ScriptedPeer) -> None:
     while True:
         request = await peer.expect_request()
@@ -159,6 +166,11 @@ async def follow(_: penstock.Pool, client: penstock.Client, url: str) -> None:
     assert response.headers["x-target"] == "/there"
 
 
+async def try_again(_: penstock.Pool, client: penstock.Client, url: str) -> None:
+    policy = penstock.RetryPolicy(max_attempts=5, backoff=0.002)
+    assert (await client.get(f"{url}/victim", retry=policy)).content == b"ok"
+
+
 async def upload(_: penstock.Pool, client: penstock.Client, url: str) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -211,6 +223,7 @@ CASES = {
     "server closes when idle": Case(closes_when_idle, get),
     "replay": Case(goes_stale, get, warm=1, rivals=2, capacity=2),
     "replay over TLS": Case(goes_stale, get, tls=True, rivals=1),
+    "retry": Case(refuses_at_first, try_again, rivals=2),
     "redirect": Case(redirects, follow, rivals=2),
     "body": Case(sends_chunks, read_by_and_by, rivals=2),
     "body left early": Case(sends_chunks, leave_early, rivals=2),

@@ -324,6 +324,7 @@ class Pool:
         Waiters get `PoolClosed` at once. A cancelled drain leaves the pool draining; `aclose` finishes the job.
         """
         runner = self._runner
+        runner.ending.set()
         runner.machine.drain(trio.current_time())
         runner.perform()
         with trio.move_on_after(self.config.drain_timeout):

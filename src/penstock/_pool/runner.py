@@ -77,6 +77,8 @@ class Runner:
         self._token = trio.lowlevel.current_trio_token()
         self._root = trio.lowlevel.current_root_task()
         self._forks = forks.count
+        # Set as soon as nobody will be given a connection any more.
+        self.ending = trio.Event()
         # Set whenever a connection opened, failed to open or closed; there only while somebody waits for it.
         self._changed: trio.Event | None = None
         self._perform_one: dict[type, Callable[[Any], None]] = {
@@ -116,6 +118,7 @@ class Runner:
 
     def stop(self) -> None:
         """Close every connection and end every task; synchronous, may be repeated."""
+        self.ending.set()
         self.machine.close(self.clock())
         self.perform()
         self._announce_change()

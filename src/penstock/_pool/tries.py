@@ -115,9 +115,10 @@ class Tries:
         return False
 
     async def pause(self) -> None:
-        """Wait until the next try is due. Nothing is held meanwhile."""
+        """Wait until the next try is due, or can only fail. Nothing is held meanwhile."""
         if self._delay:
-            await trio.sleep(self._delay)
+            with trio.move_on_after(self._delay):
+                await self._runner.ending.wait()
 
     @property
     def _endpoint(self) -> Endpoint:
