@@ -21,10 +21,15 @@ PYTHONS = nox.project.python_versions(PROJECT)
 SOURCES = ["src", "tests", "benchmarks", "docs", "noxfile.py"]
 
 
+#: Policies that the machine is not asked about, and their tests.
+POLICIES = ["pins", "retry", "retry_budget", "retry_policy"]
+POLICY_TESTS = [f"tests/core/test_{name}.py" for name in POLICIES]
+BY_THEMSELVES = ",".join(f"*/{name}.py" for name in POLICIES)
+
 #: The tests that go through the machine: the others look at one policy, count instructions with a tracer of their own,
 #: or put faults in.
 MACHINE_TESTS = ["tests/core", *(f"--ignore=tests/core/test_{name}.py" for name in (
-    "config", "cost", "model_bites", "pins", "retry",
+    "config", "cost", "model_bites", *POLICIES,
 ))]  # fmt: skip
 
 #: What flake8-async is not asked for. Its last group wants a checkpoint in every async function, while here a function
@@ -67,8 +72,8 @@ def coverage(session: nox.Session) -> None:
     install(session, "test")
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp(), "coverage"))
     for rest, tests, modules in (
-        (session.posargs, MACHINE_TESTS, ["--omit", "*/pins.py,*/retry.py"]),
-        ([], ["tests/core/test_pins.py", "tests/core/test_retry.py"], ["--include", "*/pins.py,*/retry.py"]),
+        (session.posargs, MACHINE_TESTS, ["--omit", BY_THEMSELVES]),
+        ([], POLICY_TESTS, ["--include", BY_THEMSELVES]),
     ):
         session.run("coverage", "run", "-m", "pytest", "-q", *tests, *rest)
         session.run("coverage", "report", *modules)
