@@ -11,7 +11,7 @@ byte by byte as they come; when a client leaves, the provider hears of it at onc
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -111,10 +111,11 @@ def refusal(status: int, error: Exception) -> JSONResponse:
 async def pass_on(request: Request) -> Response:
     """Take a question whole, so that it can be asked again, and pass its answer on piece by piece."""
     question = bytearray()
-    async for piece in request.stream():
-        question += piece
-        if len(question) > LARGEST_QUESTION:
-            return refusal(413, ValueError(f"a question may have {LARGEST_QUESTION} bytes"))
+    async with aclosing(request.stream()) as pieces:
+        async for piece in pieces:
+            question += piece
+            if len(question) > LARGEST_QUESTION:
+                return refusal(413, ValueError(f"a question may have {LARGEST_QUESTION} bytes"))
     path = request.url.path.removeprefix("/v1")
     # A gateway that knows its clients takes the tenant from their credentials.
     return PassedOn(request.state.client, path, bytes(question), request.headers.get("x-tenant"))

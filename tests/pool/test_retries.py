@@ -428,3 +428,24 @@ async def test_a_retry_waits_behind_those_who_were_not_served_yet(autojump_clock
         await trio.sleep(0.5)
         nursery.start_soon(s.client.get, s.url + "/second")
     assert order == ["/first", "/second", "/first"]
+
+
+# ---- what the server may have seen -----------------------------------------------------------------------------------
+
+
+async def test_a_replay_that_cannot_connect_does_not_say_that_nothing_was_sent(autojump_clock: MockClock) -> None:
+    async with scene(closes_without_answer(after=1)) as s:
+        await s.client.get(s.url)
+        s.network.stop_listening("api.test", 80)
+        with pytest.raises(penstock.ConnectError) as caught:
+            await s.client.get(s.url)
+        assert (caught.value.request_sent, caught.value.attempt) == ("fully", 2)
+
+
+async def test_nor_does_a_retry(autojump_clock: MockClock) -> None:
+    async with scene(answers((503, [(b"connection", b"close")])), retry=PLAIN) as s:
+        await s.pool.prewarm(s.url, 1)
+        s.network.stop_listening("api.test", 80)
+        with pytest.raises(penstock.ConnectError) as caught:
+            await s.client.post(s.url, content=b"order")
+        assert (caught.value.request_sent, caught.value.attempt) == ("fully", 3)

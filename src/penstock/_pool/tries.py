@@ -19,7 +19,7 @@ from .._http.hints import parse_retry_hint
 
 if TYPE_CHECKING:
     from .._core.endpoint import Endpoint
-    from .._errors import RequestError
+    from .._errors import RequestError, RequestSent
     from .._http.exchange import Exchange, ResponseHead
     from .._http.request import WireRequest
     from .._net.timer import PhaseTimer
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: RFC 9110 §15.5.20: the request may be sent again on another connection, whatever its method.
 MISDIRECTED = 421
+
+_MORE_AND_MORE: tuple[RequestSent, ...] = ("unknown", "no", "partly", "fully")
 
 
 class Tries:
@@ -49,6 +51,7 @@ class Tries:
         "_replays",
         "_request",
         "_runner",
+        "_sent",
         "fresh",
         "place",
         "records",
@@ -61,6 +64,8 @@ class Tries:
         self._request = request
         self._policy = policy
         self._replays = 0
+        # The most that any try sent.
+        self._sent: RequestSent = "no"
         self._delay = 0.0
         self.fresh = False
         self.place = 0
@@ -76,6 +81,7 @@ class Tries:
 
     def goes_on_after(self, head: ResponseHead, lease: Lease, timer: PhaseTimer) -> bool:
         """Whether there is another try after this answer; its lease is given up then."""
+        self._sent = "fully"
         if head.status == MISDIRECTED and self._replays == 0 and self._request.body.is_replayable:
             lease.misdirected()
             self._replay(RetryReason.MISDIRECTED, lease, status=head.status, fresh=True)
@@ -98,6 +104,7 @@ class Tries:
         if exchange is not None and lease is not None:
             if isinstance(error, NetworkError | RemoteProtocolError):
                 error.annotate(request_sent=exchange.request_sent)
+            self._sent = max(self._sent, exchange.request_sent, key=_MORE_AND_MORE.index)
             if self._is_replayed(error, exchange, lease, timer):
                 return True
         # A limit that passed is what really happened; the error is what it brought about.
@@ -110,8 +117,11 @@ class Tries:
             if self._is_admitted(verdict, timer, body_begun=begun, error=failure):
                 timer.forgive()
                 return True
-        error.retries = failure.retries = self.records
-        error.retry_refusal = failure.retry_refusal = self.refusal
+        for told in (error, failure):
+            told.retries = self.records
+            told.retry_refusal = self.refusal
+            if self.records and self._sent != "no":
+                told.annotate(request_sent=self._sent)
         return False
 
     async def pause(self) -> None:

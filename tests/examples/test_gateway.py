@@ -1,0 +1,147 @@
+"""The gateway of the examples: its clients, a provider behind it, and what happens when one of them goes away."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+
+import penstock
+from tests.support.examples import load_example
+from tests.support.fake_provider import TEXT, FakeProvider, running_provider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+pytest.importorskip("starlette")
+
+
+class Served(NamedTuple):
+    """The gateway while it runs, and a client of it."""
+
+    app: Any
+    client: penstock.Client
+
+
+@pytest.fixture
+def provider() -> Iterator[FakeProvider]:
+    with running_provider() as provider:
+        yield provider
+
+
+@asynccontextmanager
+async def gateway(provider_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{provider_url}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "the-gateways-own")
+    app = load_example("gateway").app
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    config.errorlog = None
+    config.graceful_timeout = 1.0
+    leave = trio.Event()
+    async with trio.open_nursery() as nursery:
+
+        async def run(*, task_status: trio.TaskStatus[list[str]]) -> None:
+            await serve(app, config, shutdown_trigger=leave.wait, task_status=task_status)  # type: ignore[arg-type]
+
+        (url,) = await nursery.start(run)
+        async with penstock.Client(base_url=url, headers={"Authorization": "Bearer a-clients"}) as client:
+            yield Served(app, client)
+        leave.set()
+    # The pool has ended with its application.
+    assert app.state.pool.statistics().total == 0
+
+
+def question(model: str, *, stream: bool = False) -> dict[str, Any]:
+    return {"model": model, "stream": stream, "messages": [{"role": "user", "content": "What is a penstock?"}]}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something holds that happens in another thread, or in a task nobody can wait for."""
+    with trio.fail_after(5):
+        while not condition():  # noqa: ASYNC110 - there is no event for it
+            await trio.sleep(0.005)
+
+
+async def test_an_answer_is_passed_on_and_the_keys_stay_apart(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway(provider.url, monkeypatch) as served:
+        response = await served.client.post("/v1/chat/completions", json=question("ok"), headers={"X-Tenant": "acme"})
+        assert response.json()["choices"][0]["message"]["content"] == TEXT
+        (asked,) = provider.asked
+        assert asked.headers["authorization"] == "Bearer the-gateways-own"
+        assert "x-tenant" not in asked.headers
+        figures = (await served.client.get("/statistics")).json()
+        assert (figures["active"], figures["idle"], figures["released"]) == (0, 1, 1)
+
+
+async def test_events_are_passed_on_as_they_come(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gateway(provider.url, monkeypatch) as served:
+        for _ in range(5):
+            async with served.client.sse("POST", "/v1/chat/completions", json=question("ok", stream=True)) as events:
+                data = [event.data async for event in events]
+            assert data[-1] == "[DONE]"
+            said = [json.loads(one)["choices"][0]["delta"].get("content") or "" for one in data[:-1]]
+            assert "".join(said) == TEXT
+        assert provider.connections == 1
+
+
+async def test_a_client_that_leaves_takes_its_request_along(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway(provider.url, monkeypatch) as served:
+        with trio.CancelScope() as scope:
+            async with served.client.sse("POST", "/v1/chat/completions", json=question("slow", stream=True)) as events:
+                await anext(events)
+                left_at = time.monotonic()
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+        await until(lambda: provider.asked[0].gone_at is not None)
+        gone_at = provider.asked[0].gone_at
+        assert gone_at is not None
+        # Long before it would have ended by itself, which takes ten seconds.
+        assert gone_at - left_at < 1
+        await until(lambda: served.app.state.pool.statistics().active == 0)
+
+
+async def test_a_refusal_is_asked_for_again(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gateway(provider.url, monkeypatch) as served:
+        response = await served.client.post("/v1/chat/completions", json=question("429-then-ok"))
+        assert response.status_code == 200
+        assert len(provider.asked) == 2
+
+
+async def test_a_refusal_that_stays_is_the_clients(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gateway(provider.url, monkeypatch) as served:
+        response = await served.client.post("/v1/chat/completions", json=question("500"))
+        assert (response.status_code, response.json()["error"]["type"]) == (500, "refused")
+        assert len(provider.asked) == 3
+
+
+async def test_an_answer_that_breaks_off_breaks_off(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gateway(provider.url, monkeypatch) as served:
+        with pytest.raises((penstock.ReadError, penstock.RemoteProtocolError)):
+            await served.client.post("/v1/chat/completions", json=question("cut", stream=True))
+        await until(lambda: served.app.state.pool.statistics().active == 0)
+
+
+async def test_a_provider_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_provider() as gone:
+        url = gone.url
+    async with gateway(url, monkeypatch) as served:
+        response = await served.client.post("/v1/chat/completions", json=question("ok"))
+        assert (response.status_code, response.json()["error"]["type"]) == (502, "ConnectError")
+
+
+async def test_a_question_that_is_too_large(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gateway(provider.url, monkeypatch) as served:
+        response = await served.client.post("/v1/chat/completions", content=bytes(11 * 1024 * 1024))
+        assert response.status_code == 413
+        assert provider.asked == []
