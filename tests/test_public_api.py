@@ -11,7 +11,7 @@ import pytest
 import penstock
 from penstock import events
 
-USE = {"Client", "EventStream", "Headers", "Lease", "Pool", "Request", "Response", "ServerSentEvent"}
+USE = {"Client", "EventStream", "Headers", "Lease", "Pool", "PushedRequest", "Request", "Response", "ServerSentEvent"}
 
 #: For those who write functions around a client's.
 TYPES = {"RequestOptions", "TimeoutArgument"}

@@ -54,6 +54,7 @@ from ._http2_config import HTTP2Config as HTTP2Config
 from ._pool.instruments import Instrument as Instrument
 from ._pool.lease import Lease as Lease
 from ._pool.pool import Pool as Pool
+from ._pool.pushing import PushedRequest as PushedRequest
 from ._pool.statistics import ConnectionStatistics as ConnectionStatistics
 from ._pool.statistics import Counts as Counts
 from ._pool.statistics import EndpointStatistics as EndpointStatistics

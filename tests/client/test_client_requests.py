@@ -202,7 +202,13 @@ async def test_content_is_sent_as_it_is(pool: FakePool, content: Any, framing: s
         ({"headers": {"a\r\nb": "c"}}, LocalProtocolError, "token"),
         ({"headers": {"host": "a/b"}}, LocalProtocolError, "host"),
         ({"content": b"abc", "headers": {"content-length": "4"}}, LocalProtocolError, "content-length"),
-        ({"files": {}}, TypeError, "files"),
+        ({"files": {}}, ValueError, "files: a multipart body needs at least one part"),
+        ({"files": b"x"}, TypeError, "files must be a mapping or pairs, not bytes"),
+        ({"files": ["ab", "c"]}, TypeError, "files must be pairs of a name and a file, not str"),
+        ({"files": {"a": b"x"}, "json": {}}, ValueError, "files go with data alone"),
+        ({"files": {"a": b"x"}, "content": b""}, ValueError, "files go with data alone"),
+        ({"files": {"a": b"x"}, "headers": {"content-type": "a/b"}}, LocalProtocolError, "name their boundary"),
+        ({"files": {"a": b"x"}, "data": "a=b"}, TypeError, "content="),
     ],
 )
 async def test_a_mistake_is_refused_before_anything_is_sent(

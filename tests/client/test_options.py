@@ -21,7 +21,7 @@ def client() -> Client:
     ("name", "hint"),
     [
         ("auth", "pass an Authorization header"),
-        ("files", "multipart bodies are not available yet"),
+        ("cookies", "pass a Cookie header"),
         ("proxies", "proxies are not available yet"),
         ("for_events", ""),
         ("anything", ""),

@@ -201,7 +201,8 @@ def test_host_comes_from_the_origin_and_comes_first() -> None:
         [("Transfer-Encoding", "gzip")],
         [("Transfer-Encoding", "gzip, chunked")],
         [("Transfer-Encoding", "chunked"), ("transfer-encoding", "chunked")],
-        [("Expect", "100-continue")],
+        [("Expect", "200-ok")],
+        [("Expect", "100-continue"), ("expect", "100-continue")],
         [("Upgrade", "websocket")],
         [("Connection", "upgrade")],
         [("Connection", "close, authorization")],
@@ -267,7 +268,21 @@ def test_made_up_names_and_methods_are_not_kept_for_ever() -> None:
 def test_a_name_that_was_refused_once_is_refused_again() -> None:
     for _ in range(2):
         with pytest.raises(LocalProtocolError):
-            build(headers=[("Expect", "100-continue")])
+            build(headers=[("Upgrade", "websocket")])
+
+
+def test_an_expectation_needs_content() -> None:
+    expecting = [("Expect", "100-Continue")]
+    for method, content in (("GET", None), ("POST", b""), ("POST", None)):
+        with pytest.raises(LocalProtocolError, match="expect must not be sent without content"):
+            build(method, headers=expecting, content=content)
+    with pytest.raises(LocalProtocolError, match="expect must not be sent without content"):
+        build("POST", headers=[*expecting, ("Transfer-Encoding", "chunked")], content=b"")
+    request = build("POST", headers=expecting, content=b"hello")
+    assert request.expects_continue
+    assert request.whole is None
+    assert (b"expect", b"100-Continue") in sent(request).headers
+    assert not build("POST", content=b"hello").expects_continue
 
 
 def test_representations_show_no_values() -> None:

@@ -145,7 +145,10 @@ class Client:
             method: the method, in the upper case that HTTP's methods have.
             url: absolute, or relative where the client has a `base_url`.
             **options: `headers` (a mapping or pairs), `params` (appended to the URL's query), one of `json`, `content`
-                (bytes, str, a binary file, an iterable or async iterable of bytes) and `data` (a form); `trailers`
+                (bytes, str, a binary file, an iterable or async iterable of bytes) and `data` (a form); `files`, alone
+                or beside `data`, for multipart/form-data: a mapping or pairs of a name and bytes, a binary file, or a
+                tuple of a file name (None for a plain field), a content, a content type and headers, of which the last
+                two may be left out; `trailers`
                 (fields after the body: as `headers`, or a function that returns them once the body was sent);
                 `timeout` (a number of seconds for each phase, a complete `Timeouts`, None for no limit), `priority`
                 and `tenant` (the place in the queue for a connection), `retry` (a `RetryPolicy`, None for no retries),

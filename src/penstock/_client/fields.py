@@ -27,7 +27,12 @@ def encode_fields(fields: Fields, what: str) -> str:
         TypeError: something else was passed; the message names it.
         ValueError: a text has no UTF-8 form.
     """
-    encoded: list[str] = []
+    return "&".join([f"{_quote(name)}={_quote(text)}" for name, text in to_texts(fields, what)])
+
+
+def to_texts(fields: Fields, what: str) -> list[tuple[str, str]]:
+    """Names and texts, not encoded; arguments and errors are those of `encode_fields`."""
+    texts: list[tuple[str, str]] = []
     for pair in _to_pairs(fields, what):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(f"{what} must be pairs of a name and a value, not {type(pair).__name__}")
@@ -35,8 +40,8 @@ def encode_fields(fields: Fields, what: str) -> str:
         if not isinstance(name, str):
             raise TypeError(f"a name in {what} must be a str, not {type(name).__name__}")
         values = value if isinstance(value, (list, tuple)) else (value,)
-        encoded += [f"{_quote(name)}={_quote(_to_text(single, name, what))}" for single in values if single is not None]
-    return "&".join(encoded)
+        texts += [(name, _to_text(single, name, what)) for single in values if single is not None]
+    return texts
 
 
 def _to_pairs(fields: object, what: str) -> Iterable[Any]:

@@ -17,7 +17,6 @@ _TLS = "TLS settings belong to the pool, as PoolConfig(tls=TLSConfig(...))"
 _INSTEAD = {
     "auth": "pass an Authorization header",
     "cookies": "pass a Cookie header",
-    "files": "multipart bodies are not available yet; pass an encoded one as content= with its Content-Type",
     "proxies": _NO_PROXIES,
     "proxy": _NO_PROXIES,
     "verify": _TLS,

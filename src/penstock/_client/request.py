@@ -13,6 +13,7 @@ from .._http.body import make_body
 from .._http.coding import accept_encoding
 from .._http.fields import check_method, check_target, refused
 from .._http.headers import HeaderArgument, to_fields
+from .._http.multipart import Files, make_multipart
 from .._http.request import build_request, make_header_set
 from .._http.trailers import TrailerArgument, make_trailers
 from .._pool.pool import check_place
@@ -21,7 +22,7 @@ from .._types import Origin
 from .._url import URL, extend, parse_url
 from .._version import __version__
 from .call import Call
-from .fields import encode_fields
+from .fields import encode_fields, to_texts
 from .json_codec import find_dumps
 from .limits import UNSET, to_timeouts
 
@@ -49,6 +50,7 @@ _STANDARD_METHODS = {
 }
 
 _NO_BODY = make_body(None)
+_MULTIPART = b"multipart/"
 # URLs and fields that differ from request to request would make what is remembered of them grow without end.
 _MOST_KNOWN = 256
 _LONGEST_KNOWN = 2048
@@ -67,6 +69,7 @@ class RequestOptions(TypedDict, total=False):
     json: Any
     content: Content
     data: Fields | None
+    files: Files | None
     trailers: TrailerArgument | None
     timeout: TimeoutArgument | Unset
     priority: int
@@ -159,6 +162,7 @@ class Composer:
         json: Any = None,
         content: Content = None,
         data: Fields | None = None,
+        files: Files | None = None,
         trailers: TrailerArgument | None = None,
         timeout: TimeoutArgument | Unset = UNSET,
         priority: int = 0,
@@ -195,8 +199,8 @@ class Composer:
             max_redirects = self._most_redirects if follow_redirects else -1
         body = _NO_BODY
         content_type = None
-        if json is not None or content is not None or data is not None:
-            body, content_type = self._encode_body(json, content, data)
+        if json is not None or content is not None or data is not None or files is not None:
+            body, content_type = self._encode_body(json, content, data, files)
         ending = None if trailers is None else make_trailers(trailers)
         given = () if headers is None else _to_items(headers)
         asked = where.origin, content_type, for_events, given
@@ -223,15 +227,21 @@ class Composer:
         """The fields of a request, by themselves and checked together; remembered, since most come again."""
         origin, content_type, for_events, given = asked
         fields = self._defaults
+        has_boundary = content_type is not None and content_type.startswith(_MULTIPART)
         if content_type is not None:
-            fields = merge([(b"content-type", content_type)], fields)
+            of_body = [(b"content-type", content_type)]
+            fields = merge(fields, of_body) if has_boundary else merge(of_body, fields)
         if for_events:
             fields = merge(fields, _FOR_EVENTS)
         if given:
-            fields = merge(fields, to_fields(given))
+            own = to_fields(given)
+            if has_boundary and any(name == b"content-type" for name, _ in own):
+                raise refused("the header content-type cannot be set beside files: it has to name their boundary")
+            fields = merge(fields, own)
         settled = fields, make_header_set(origin, fields)
-        # Fields that are large are rarely sent twice, and would be kept. The client's own are kept anyway.
-        if sum(map(len, chain.from_iterable(given))) <= _LONGEST_KNOWN:
+        # Fields that are large are rarely sent twice, and would be kept. The client's own are kept anyway. No boundary
+        # comes twice.
+        if not has_boundary and sum(map(len, chain.from_iterable(given))) <= _LONGEST_KNOWN:
             if len(self._settled) >= _MOST_KNOWN:
                 self._settled.clear()
             self._settled[asked] = settled
@@ -240,7 +250,13 @@ class Composer:
     def _encode_params(self, params: Fields | None) -> str:
         return "" if params is None else encode_fields(params, "params")
 
-    def _encode_body(self, json: Any, content: Content, data: Fields | None) -> tuple[RequestBody, bytes | None]:
+    def _encode_body(
+        self, json: Any, content: Content, data: Fields | None, files: Files | None
+    ) -> tuple[RequestBody, bytes | None]:
+        if files is not None:
+            if json is not None or content is not None:
+                raise _two_bodies()
+            return make_multipart([] if data is None else to_texts(data, "data"), files)
         if json is not None:
             if content is not None or data is not None:
                 raise _two_bodies()
@@ -271,7 +287,7 @@ def with_key(fields: HeaderList, name: str) -> HeaderList:
 
 
 def _two_bodies() -> ValueError:
-    return ValueError("a request has one body: pass only one of json, content and data")
+    return ValueError("a request has one body: pass only one of json, content and data; files go with data alone")
 
 
 def _locate(base: URL | None, url: str) -> URL:

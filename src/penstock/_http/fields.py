@@ -33,7 +33,6 @@ _NAMES_KEPT = 1024
 
 #: Fields that speak to the next hop only (RFC 9110 §7.6.1), or that ask for something this client does not do.
 _REFUSED = {
-    b"expect": "waiting for 100 (Continue) is not available yet",
     b"upgrade": "changing the protocol is not available",
     b"http2-settings": "changing the protocol is not available",
     b"keep-alive": "it is between the pool and the server",

@@ -233,7 +233,13 @@ class HTTP1Exchange:
             raise
 
     async def _read_head(
-        self, request: WireRequest, timer: PhaseTimer, data: bytes | None, *, armed: int | None
+        self,
+        request: WireRequest,
+        timer: PhaseTimer,
+        data: bytes | None,
+        *,
+        armed: int | None,
+        permit: trio.Event | None = None,
     ) -> ResponseHead:
         """Read until the final head is whole.
 
@@ -244,6 +250,7 @@ class HTTP1Exchange:
             armed: how many interim responses had come when the timer was set, -1 if it was not. It is set once for the
                 whole head and anew after an interim response: a head that drips is late. None beside an upload: the
                 timer belongs to that.
+            permit: set once the server asks for the content, or answers as if it had it.
         """
         connection, stream = self._connection, self._stream
         parser = HeadParser(connection.engine, connection.max_head_size, connection.max_head_fields)
@@ -254,7 +261,11 @@ class HTTP1Exchange:
                 if found is not None:
                     close = request.wants_close
                     self._body = BodyParser(found, request.method, close=close, engine=connection.engine)
+                    if permit is not None and found.head.status < 300:
+                        permit.set()
                     return found.head
+                if permit is not None and parser.continues:
+                    permit.set()
                 connection.turns += 1
                 if connection.turns > _TURNS:
                     await self._give_turn()
@@ -282,7 +293,7 @@ class HTTP1Exchange:
             self._beside = nursery.cancel_scope
             nursery.start_soon(upload.run, unsent, nursery.cancel_scope)
             try:
-                head = await self._read_head(request, timer, None, armed=None)
+                head = await self._read_head(request, timer, None, armed=None, permit=upload.permit)
                 if head.status < 300 and not upload.ended:
                     await self._read_ahead(upload)
             except BaseException as error:  # noqa: ASYNC103, BLE001 - raised below, outside the nursery
@@ -293,13 +304,16 @@ class HTTP1Exchange:
         self.request_sent = upload.sent or self.request_sent
         self._broken = upload.broken
         timed_out = self.outcome is not None and self.outcome.close is CloseReason.TIMED_OUT
+        # By a limit, or by somebody else who gave the exchange up.
+        was_ended = timed_out or (self.outcome is not None and isinstance(reader_error, trio.Cancelled))
         # A body that is stopped for an answer or a limit may raise in its clean-up; that must hide neither of them.
-        was_stopped = timed_out or (reader_error is None and not had_failed)
+        was_stopped = was_ended or (reader_error is None and not had_failed)
         if upload.failure is not None and not (was_stopped and isinstance(upload.failure, Exception)):
             raise upload.failure
-        if timed_out:
+        if was_ended:
             # The reader saw a cancellation that was ours, and ends with the nursery.
-            raise self._explain_end() from upload.failure
+            why = "a limit passed" if timed_out else "the exchange was given up while it ran"
+            raise ReadError(why, phase="read") from upload.failure
         if reader_error is not None:
             raise reader_error
         assert head is not None
@@ -402,6 +416,9 @@ class HTTP1Exchange:
         """End an exchange that runs; its connection must be closed."""
         if self.outcome is None:
             self.outcome = Outcome(reason, failed=reason in PEERS_FAULT)
+            if self._beside is not None:
+                # The caller's body may be waiting for anything.
+                self._beside.cancel()
 
     def interrupt(self) -> None:
         """A limit passed: close the stream under whoever waits; see `Exchange.interrupt`."""
@@ -410,9 +427,6 @@ class HTTP1Exchange:
             return
         self.abandon(CloseReason.TIMED_OUT)
         self._stream.close()
-        if self._beside is not None:
-            # The caller's body may be waiting for anything.
-            self._beside.cancel()
 
     async def drain(self, timer: PhaseTimer | None, max_bytes: int = DRAIN_SIZE) -> bool:
         """Read and drop the rest of the body; see `Exchange.drain`."""

@@ -58,9 +58,10 @@ class HeadParser:
 
     Attributes:
         informational: how many interim responses were skipped.
+        continues: whether 100 (Continue) was one of them.
     """
 
-    __slots__ = ("_engine", "_fields_left", "_lines", "_size_left", "_wire", "informational")
+    __slots__ = ("_engine", "_fields_left", "_lines", "_size_left", "_wire", "continues", "informational")
 
     def __init__(self, engine: HTTP1Engine, max_size: int, max_fields: int) -> None:
         self._engine = engine
@@ -69,6 +70,7 @@ class HeadParser:
         self._wire: bytes | bytearray = b""
         self._lines = 0
         self.informational = 0
+        self.continues = False
 
     def feed(self, data: bytes) -> FinalHead | None:
         """Take bytes that arrived before the final head was complete; None means more are needed.
@@ -127,6 +129,7 @@ class HeadParser:
             if status < 100:
                 raise Refusal("the status of the response is below 100")
             self.informational += 1
+            self.continues = self.continues or status == 100
             if self.informational > MAX_INFORMATIONAL:
                 raise Refusal(f"there were more than {MAX_INFORMATIONAL} interim responses", ProtocolReason.LIMIT)
             self._wire = rest

@@ -183,7 +183,8 @@ class HTTP2Exchange:
             )
         body = request.body
         content = body.small
-        if content is None or request.trailers is not None:
+        waits = request.header_set.expects_continue
+        if content is None or waits or request.trailers is not None:
             self.body_begun = True
             body.restart()
         self._method = request.method
@@ -194,7 +195,7 @@ class HTTP2Exchange:
         self._queued_from = start
         if nothing:
             self._queued_to = session.queued
-        elif content and request.trailers is None and len(content) <= session.room(stream):
+        elif content and not waits and request.trailers is None and len(content) <= session.room(stream):
             session.send_data(stream, content, end_stream=True)
             self._queued_to = session.queued
         else:
@@ -353,7 +354,7 @@ class HTTP2Exchange:
         if fault is not None:
             raise fault
         if status < 200:
-            self._on_interim(ends)
+            self._on_interim(status, ends=ends)
             return
         length = content_length(fields)
         if self._method == b"HEAD" or status in _NO_CONTENT:
@@ -367,14 +368,23 @@ class HTTP2Exchange:
         elif status >= 300 and self.upload is not None:
             # A refusal: the rest of the request is of no use (RFC 9110 §15).
             self.upload.stop()
+        else:
+            self._permit()
         self._wake()
 
-    def _on_interim(self, ends: bool) -> None:
+    def _permit(self) -> None:
+        """The server asks for the content, or answers as if it had it."""
+        if self.upload is not None and self.upload.permit is not None:
+            self.upload.permit.set()
+
+    def _on_interim(self, status: int, *, ends: bool) -> None:
         self._informational += 1
         if ends:
             raise StreamFault(Code.PROTOCOL_ERROR, ProtocolReason.FRAMING, "an interim response ends the stream")
         if self._informational > MAX_INFORMATIONAL:
             raise _beyond(f"more than {MAX_INFORMATIONAL} interim responses", "interim_responses")
+        if status == 100:
+            self._permit()
         self._wake()
 
     def on_data(self, data: bytes, *, padding: int, ends: bool) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from .._errors import LocalProtocolError
-from .upload import without_cancellation
+from .upload import wait_permitted, without_cancellation
 
 if TYPE_CHECKING:
     from .._net.timer import PhaseTimer
@@ -34,9 +34,21 @@ class HTTP2Upload:
         stream: the stream that it sends on.
         failure: what the caller's body raised, or what was wrong with it.
         stopped: set once nothing of the caller's runs any more.
+        permit: set when the server asks for the content; None if that is not waited for.
     """
 
-    __slots__ = ("_connection", "_exchange", "_request", "_scope", "_task", "_turns", "failure", "stopped", "stream")
+    __slots__ = (
+        "_connection",
+        "_exchange",
+        "_request",
+        "_scope",
+        "_task",
+        "_turns",
+        "failure",
+        "permit",
+        "stopped",
+        "stream",
+    )
 
     def __init__(self, connection: HTTP2Connection, exchange: HTTP2Exchange, stream: int, request: WireRequest) -> None:
         self._connection = connection
@@ -48,6 +60,7 @@ class HTTP2Upload:
         self._turns = 0
         self.failure: BaseException | None = None
         self.stopped = trio.Event()
+        self.permit = trio.Event() if request.expects_continue else None
 
     def stop(self) -> None:
         """Send nothing more."""
@@ -91,6 +104,9 @@ class HTTP2Upload:
     async def _send_body(self, timer: PhaseTimer) -> None:
         body = self._request.body
         left = self._request.content_length
+        if self.permit is not None:
+            self._disarm(timer)
+            await wait_permitted(self.permit)
         while True:
             # The caller's own code must not run under our write limit.
             self._disarm(timer)

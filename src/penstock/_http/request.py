@@ -30,13 +30,17 @@ class HeaderSet:
     Attributes:
         headers: lower-case names, Host first.
         wants_close: whether the caller asked that the connection be closed afterwards.
+        expects_continue: whether the content waits until the server asks for it (RFC 9110 §10.1.1).
     """
 
-    __slots__ = ("_framing", "_wire", "headers", "wants_close")
+    __slots__ = ("_framing", "_wire", "expects_continue", "headers", "wants_close")
 
-    def __init__(self, headers: HeaderList, framing: dict[bytes, bytes], *, wants_close: bool) -> None:
+    def __init__(
+        self, headers: HeaderList, framing: dict[bytes, bytes], *, wants_close: bool, expects_continue: bool = False
+    ) -> None:
         self.headers = headers
         self.wants_close = wants_close
+        self.expects_continue = expects_continue
         # What the caller said about the content: Content-Length or Transfer-Encoding.
         self._framing = framing
         self._wire = b""
@@ -70,6 +74,8 @@ class HeaderSet:
             size = None
         if method == b"TRACE" and (size is None or body.length != 0):
             raise refused("TRACE must not have content")
+        if self.expects_continue and (size == 0 or body.length == 0):
+            raise refused("the header expect must not be sent without content")
         if size is None:
             fields.append((b"transfer-encoding", b"chunked"))
         elif size or announced is not None or method in _EXPECT_CONTENT:
@@ -140,7 +146,7 @@ class WireRequest:
     def whole(self) -> bytes | None:
         """The request in HTTP/1.1 wire form, if it goes in one write; None if its content is sent piece by piece."""
         small = self.body.small
-        if small is None or self.content_length is None:
+        if small is None or self.content_length is None or self.header_set.expects_continue:
             return None
         return self.head + small if small else self.head
 
@@ -148,6 +154,11 @@ class WireRequest:
     def headers(self) -> HeaderList:
         """All fields of the head, in order."""
         return self.header_set.headers + self.framing
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the content waits until the server asks for it."""
+        return self.header_set.expects_continue
 
     @property
     def wants_close(self) -> bool:
@@ -225,16 +236,21 @@ def make_header_set(origin: Origin, fields: HeaderList) -> HeaderSet:
             raise refused(f"there are two {name.decode()} headers")
         else:
             once[name] = value
+    expectation = once.pop(b"expect", None)
+    if expectation is not None:
+        if expectation.lower() != b"100-continue":
+            raise refused("the header expect may only be 100-continue")
+        complete.append((b"expect", expectation))
     host = once.pop(b"host", None)
     if host is not None:
         check_authority(host)
     wants_close = _take_connection(once, complete) if once else False
     complete[0] = (b"host", host if host is not None else _authority(origin))
-    return HeaderSet(complete, once, wants_close=wants_close)
+    return HeaderSet(complete, once, wants_close=wants_close, expects_continue=expectation is not None)
 
 
 #: Fields that may be there once, and whose value is checked for what it means.
-_ONCE = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"te"})
+_ONCE = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"expect"})
 
 
 def _take_connection(once: dict[bytes, bytes], headers: HeaderList) -> bool:

@@ -18,7 +18,7 @@ TrailerArgument = HeaderArgument | Callable[[], HeaderArgument]
 #: credentials and the form of the content. Fields about the connection are no caller's to set at all.
 _BELONG_INTO_THE_HEAD = (
     frozenset({b"connection", b"content-length", b"te", b"trailer", b"transfer-encoding"})
-    | {b"host", b"max-forwards"}
+    | {b"expect", b"host", b"max-forwards"}
     | {b"cache-control", b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since"}
     | {b"pragma", b"range"}
     | {b"authorization", b"cookie", b"proxy-authorization"}

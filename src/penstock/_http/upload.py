@@ -6,7 +6,7 @@ nursery: what went wrong is kept for the exchange, which knows what was read mea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import trio
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 #: Pieces of at least this size are not copied to be joined with their chunk size.
 _LARGE = 65536
 
+#: How long content waits for 100 (Continue): many servers never say it, and a client must not wait for ever (RFC 9110
+#: §10.1.1). A second is what Go's clients and curl wait.
+CONTINUE_WAIT: Final = 1.0
+
 #: Writes that succeed at once, and pieces without a byte, before other tasks get a turn.
 _TURNS = 16
 
@@ -34,9 +38,21 @@ class Upload:
             have answered before it closed (RFC 9112 §9.6).
         failure: what the caller's body raised, or what was wrong with it.
         reading_ahead: entered by a reader that wants to be stopped when the upload ends.
+        permit: set when the server asks for the content; None if that is not waited for.
     """
 
-    __slots__ = ("_request", "_stream", "_timer", "_turns", "_with_body", "broken", "failure", "reading_ahead", "sent")
+    __slots__ = (
+        "_request",
+        "_stream",
+        "_timer",
+        "_turns",
+        "_with_body",
+        "broken",
+        "failure",
+        "permit",
+        "reading_ahead",
+        "sent",
+    )
 
     def __init__(self, stream: ByteStream, request: WireRequest, timer: PhaseTimer, *, with_body: bool) -> None:
         self._stream = stream
@@ -48,6 +64,7 @@ class Upload:
         self.broken: WriteError | None = None
         self.failure: BaseException | None = None
         self.reading_ahead: trio.CancelScope | None = None
+        self.permit = trio.Event() if request.expects_continue else None
 
     @property
     def ended(self) -> bool:
@@ -60,6 +77,10 @@ class Upload:
             try:
                 await self._write(unsent)
                 if self._with_body:
+                    if self.permit is not None:
+                        # The limits are for a peer that is slow; this one may not know that it is waited for.
+                        self._timer.disarm()
+                        await wait_permitted(self.permit)
                     await self._write_body()
             finally:
                 await self._request.body.aclose()
@@ -132,6 +153,12 @@ class Upload:
     def _mismatch(self, word: str) -> LocalProtocolError:
         length = self._request.content_length
         return LocalProtocolError(f"the request body has {word} than the {length} bytes announced", phase="write")
+
+
+async def wait_permitted(permit: trio.Event) -> None:
+    """Wait until the server asks for the content, but not for ever."""
+    with trio.move_on_after(CONTINUE_WAIT):
+        await permit.wait()
 
 
 def without_cancellation(error: BaseException) -> BaseException | None:

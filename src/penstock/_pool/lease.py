@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+import trio
+
 from .._core.planning import Phase
 from .._errors import (
     LocalProtocolError,
@@ -18,16 +20,18 @@ from .._errors import (
 )
 from .._events import CloseReason
 from .._http.body import make_body
+from .._http.pushed_body import PushedBody
 from .._http.request import build_request
 from .._http.trailers import make_trailers
 from .._net.timer import PhaseTimer
+from .pushing import Push, PushedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .._config import Timeouts
     from .._core.connection import ConnectionEntry
-    from .._http.body import Content
+    from .._http.body import Content, RequestBody
     from .._http.exchange import Exchange, HTTPConnection, ResponseHead
     from .._http.request import WireRequest
     from .._http.trailers import TrailerArgument
@@ -103,25 +107,68 @@ class Lease:
             LocalProtocolError: something in the request is not allowed, or the lease was used before.
             TransportError: the exchange failed. The connection is closed then, as it is after a cancellation.
         """
+        request = self._prepare(method, target, headers, make_body(content), trailers=trailers, timeouts=timeouts)
+        with self._timer as timer:
+            return await self.send(request, timer)
+
+    async def start(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        trailers: TrailerArgument | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> PushedRequest:
+        """Begin a request whose content is sent piece by piece, with `send` and `finish` of what this returns.
+
+        The content goes in chunks, unless a Content-Length announces its length. The arguments are those of `request`.
+
+        Raises:
+            LocalProtocolError: something in the request is not allowed, or the lease was used before.
+            TransportError: the connection has ended meanwhile.
+        """
+        body = PushedBody()
+        try:
+            request = self._prepare(method, target, headers, body, trailers=trailers, timeouts=timeouts)
+            push = Push(self.begin(self._timer), self._timer, body)
+        except BaseException:
+            body.close()
+            raise
+        self._runner.start_push(push, request)
+        await trio.lowlevel.checkpoint()
+        return PushedRequest(self._runner, self, push)
+
+    def _prepare(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]],
+        body: RequestBody,
+        *,
+        trailers: TrailerArgument | None,
+        timeouts: Timeouts | None,
+    ) -> WireRequest:
+        """Check everything before anything is sent."""
         self._runner.check_caller()
         fields = headers.items() if hasattr(headers, "items") else headers
-        request = build_request(
-            self.origin, method, target, fields, make_body(content), trailers=make_trailers(trailers)
-        )
+        request = build_request(self.origin, method, target, fields, body, trailers=make_trailers(trailers))
         self.label = self.label or f"{method} {self.origin}{target.partition('?')[0]}"
         if timeouts is not None:
             self._timer = PhaseTimer(timeouts)
         self._check_quiet()
-        with self._timer as timer:
-            return await self.send(request, timer)
+        return request
 
     async def read(self) -> bytes:
         """Return the next piece of the body as it arrived, b"" at its end; the connection is given back then.
 
         Raises:
             ReadTimeout, ReadError, RemoteProtocolError: the body ended badly; the connection is closed.
+            LocalProtocolError: a request that was started was not finished.
         """
         self._runner.check_caller()
+        if self.head is None and self._exchange is not None:
+            raise LocalProtocolError("finish the request before its answer is read", origin=self.origin, phase="read")
         with self._timer as timer:
             return await self.receive(timer)
 

@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from .._config import PoolConfig, Upstream
     from .._core.endpoint import Endpoint
     from .._http.exchange import ConnectionEvent, Exchange, HTTPConnection
+    from .._http.request import WireRequest
     from .._net.network import Network
     from .._net.timer import PhaseTimer
     from .._types import Origin
     from .connecting import Connector
+    from .pushing import Push
 
 _INF = float("inf")
 
@@ -284,6 +286,11 @@ class Runner:
         """Let a connection take nothing new."""
         self.machine.going_away(self.clock(), entry, reason)
         self.perform()
+
+    def start_push(self, push: Push, request: WireRequest) -> None:
+        """Run an exchange beside the caller who sends its content."""
+        assert self._tasks is not None
+        self._tasks.start_soon(push.run, request)
 
     def drain_later(self, entry: ConnectionEntry, exchange: Exchange) -> None:
         """Read the rest of an unfinished body off the caller's path, and keep the connection if it ends soon."""
