@@ -109,6 +109,16 @@ async def redirects(peer: ScriptedPeer) -> None:
             await peer.respond(302, [(b"location", b"/there")], b"gone")
 
 
+async def asks_for_bodies(peer: ScriptedPeer) -> None:
+    """Says 100 (Continue), and takes its time."""
+    while True:
+        request = await peer.expect_head()
+        await peer.wait(0.002)
+        await peer.send(head(100))
+        await peer.expect_body()
+        await peer.respond(200, [(b"x-target", request.target)], b"ok")
+
+
 async def refuses_early(peer: ScriptedPeer) -> None:
     """Refuses the first body before it has read it; later connections are good."""
     await peer.expect_head()
@@ -184,6 +194,32 @@ async def upload_much(_: penstock.Pool, client: penstock.Client, url: str) -> No
     await client.post(f"{url}/victim", content=bytes(200_000))
 
 
+async def push(pool: penstock.Pool, _: penstock.Client, url: str, *, piece: int = 1000) -> None:
+    async with pool.acquire(url) as lease:
+        request = await lease.start("POST", "/victim", trailers={"x-sum": "1"})
+        for _ in range(3):
+            if not await request.send(bytes(piece)):
+                break
+            await trio.sleep(0.001)
+        await request.finish()
+        while await lease.read():
+            pass
+
+
+async def push_much(pool: penstock.Pool, client: penstock.Client, url: str) -> None:
+    await push(pool, client, url, piece=70_000)
+
+
+async def push_and_leave(pool: penstock.Pool, _: penstock.Client, url: str) -> None:
+    async with pool.acquire(url) as lease:
+        request = await lease.start("POST", "/victim")
+        await request.send(b"x")
+
+
+async def upload_when_asked(_: penstock.Pool, client: penstock.Client, url: str) -> None:
+    await client.post(f"{url}/victim", content=b"x" * 100, headers={"Expect": "100-continue"})
+
+
 async def prewarm(pool: penstock.Pool, _: penstock.Client, url: str) -> None:
     await pool.prewarm(url, 2)
 
@@ -233,6 +269,14 @@ CASES = {
     "upload": Case(keeps, upload, rivals=2),
     "upload under back-pressure": Case(keeps, upload_much, rivals=1),
     "upload refused early": Case(refuses_early, upload, rivals=1),
+    "push": Case(keeps, push, rivals=2),
+    "push over TLS": Case(keeps, push, tls=True, rivals=1),
+    "push under back-pressure": Case(keeps, push_much, rivals=1),
+    "push refused early": Case(refuses_early, push, rivals=1),
+    "push left in the middle": Case(keeps, push_and_leave, rivals=2),
+    "upload that is asked for": Case(asks_for_bodies, upload_when_asked, rivals=1),
+    "upload that is not asked for": Case(keeps, upload_when_asked, rivals=1),
+    "upload refused instead of asked for": Case(refuses_early, upload_when_asked, rivals=1),
     "prewarm": Case(keeps, prewarm, rivals=2, capacity=2),
     "prewarm over TLS": Case(keeps, prewarm, tls=True, rivals=1, capacity=2),
 }

@@ -93,6 +93,18 @@ def refuses_bodies(case: Case) -> H2Server:
     return H2Server(app, max_concurrent_streams=case.streams)
 
 
+def asks_for_bodies(case: Case) -> H2Server:
+    """Says 100 (Continue), and takes its time."""
+
+    async def app(request: Incoming) -> Response:
+        await trio.sleep(0.002)
+        await request.inform(100)
+        await request.body()
+        return Response(fields=[(b"x-target", request.path)], body=b"ok")
+
+    return H2Server(app, max_concurrent_streams=case.streams)
+
+
 def refuses_streams(case: Case) -> H2Server:
     """Refuses the victim's first stream."""
     refused = 0
@@ -222,6 +234,36 @@ async def upload_much(client: penstock.Client, url: str) -> None:
     await client.post(f"{url}/victim", content=bytes(40_000))
 
 
+async def push(client: penstock.Client, url: str, *, piece: int = 1000) -> None:
+    pool = client._pool
+    assert pool is not None
+    async with pool.acquire(url) as lease:
+        request = await lease.start("POST", "/victim", trailers={"x-sum": "1"})
+        for _ in range(3):
+            if not await request.send(bytes(piece)):
+                break
+            await trio.sleep(0.001)
+        await request.finish()
+        while await lease.read():
+            pass
+
+
+async def push_much(client: penstock.Client, url: str) -> None:
+    await push(client, url, piece=8000)
+
+
+async def push_and_leave(client: penstock.Client, url: str) -> None:
+    pool = client._pool
+    assert pool is not None
+    async with pool.acquire(url) as lease:
+        request = await lease.start("POST", "/victim")
+        await request.send(b"x")
+
+
+async def upload_when_asked(client: penstock.Client, url: str) -> None:
+    await client.post(f"{url}/victim", content=b"x" * 100, headers={"Expect": "100-continue"})
+
+
 async def talk(client: penstock.Client, url: str) -> None:
     """Send a piece when the answer to the one before has come."""
     to_send, to_read = trio.open_memory_channel[bytes](1)
@@ -277,6 +319,13 @@ CASES = {
     "upload through small windows": Case(echoes, upload_much),
     "upload refused early": Case(refuses_bodies, upload),
     "large upload refused early": Case(refuses_bodies, upload_much, streams=1),
+    "push": Case(echoes, push),
+    "push over TLS": Case(echoes, push, tls=True),
+    "push through small windows": Case(echoes, push_much),
+    "push refused early": Case(refuses_bodies, push_much, streams=1),
+    "push left in the middle": Case(echoes, push_and_leave),
+    "upload that is asked for": Case(asks_for_bodies, upload_when_asked),
+    "upload that is not asked for": Case(answers, upload_when_asked, rivals=1),
     "both directions": Case(echoes, talk),
     "both directions over TLS": Case(echoes, talk, tls=True),
     "sign of life": Case(answers, get, asleep=40),
