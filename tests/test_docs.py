@@ -73,12 +73,14 @@ def example_port() -> Iterator[int]:
 
 @pytest.fixture
 def api_example_com(example_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the loopback server the one that every name leads to, and trusted."""
+    """Make the loopback server the one that every name leads to, and trusted; there is a speech.wav to send."""
 
     async def resolve(self: SocketNetwork, host: str, port: int) -> list[Address]:
         await trio.lowlevel.checkpoint()
         return [Address(socket.AF_INET, ("127.0.0.1", example_port))]
 
+    (tmp_path / "speech.wav").write_bytes(bytes(320_044))
+    monkeypatch.chdir(tmp_path)
     bundle = tmp_path / "authority.pem"
     authority().cert_pem.write_to_path(bundle)
     monkeypatch.setattr(SocketNetwork, "resolve", resolve)

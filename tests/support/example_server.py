@@ -32,6 +32,11 @@ def _upload(body: bytes) -> Answer:
     return _json({"received": len(body)})
 
 
+def _transcribe(body: bytes) -> Answer:
+    # A form with a file, as `multipart/form-data` has it.
+    return _json({"text": "warm water"} if b'; filename="speech.wav"' in body else {"error": "no file"})
+
+
 def _json(value: object, status: int = 200) -> Answer:
     return status, "application/json", json.dumps(value).encode()
 
@@ -42,6 +47,7 @@ ROUTES: dict[tuple[str, str], Callable[[bytes], Answer]] = {
     ("GET", "/v1/file"): lambda _: (200, "application/octet-stream", bytes(200_000)),
     ("POST", "/v1/chat/completions"): _chat,
     ("POST", "/v1/upload"): _upload,
+    ("POST", "/v1/audio/transcriptions"): _transcribe,
     **{
         ("GET", f"/v1/models/{name}"): lambda _, name=name: _json({"id": name, "owner": f"{name}@example.com"})  # type: ignore[misc]
         for name in ("ada", "grace", "hedy")
@@ -64,6 +70,9 @@ async def _serve(stream: trio.SSLStream[trio.SocketStream]) -> None:
             while True:
                 event = connection.next_event()
                 if event is h11.NEED_DATA:
+                    if connection.they_are_waiting_for_100_continue:
+                        asking = h11.InformationalResponse(status_code=100, headers=[])
+                        await stream.send_all(connection.send(asking))
                     connection.receive_data(await stream.receive_some(65536))
                 elif isinstance(event, h11.Request):
                     request, body = event, b""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 
 import trio
 
-from .._errors import LocalProtocolError
+from .._errors import LocalProtocolError, StreamConsumed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,6 +203,7 @@ def make_body(content: Content) -> RequestBody:
 
     Raises:
         TypeError: the content is none of these.
+        StreamConsumed: it is a generator that has ended, which would pass for an empty body.
     """
     if content is None:
         return BytesBody(b"")
@@ -218,8 +219,10 @@ def make_body(content: Content) -> RequestBody:
         if not isinstance(content, AsyncIterable):
             return FileBody(cast("BinaryIO", content))
     if isinstance(content, AsyncIterable):
+        _check_not_ended(content, "ag_frame")
         return AsyncIterableBody(content)
     if isinstance(content, Iterable) and not isinstance(content, Mapping):
+        _check_not_ended(content, "gi_frame")
         return IterableBody(content)
     raise TypeError(
         f"content must be bytes, str, a binary file or an (async) iterable of bytes, not {type(content).__name__}"
@@ -229,6 +232,12 @@ def make_body(content: Content) -> RequestBody:
 _END: Final = object()
 
 _reading_threads: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("penstock_reading_threads")
+
+
+def _check_not_ended(generator: object, frame: str) -> None:
+    """A generator keeps a frame until it has ended; what has none of that name is no generator."""
+    if getattr(generator, frame, generator) is None:
+        raise StreamConsumed("the content is a generator that has ended: it was sent, or given up, before")
 
 
 def _check(piece: object) -> Piece:
