@@ -35,6 +35,10 @@ async def pool() -> None:
         await pool.prewarm("https://api.example.com", count=5)
         async with pool.acquire("https://api.example.com", priority=0, tenant="acme") as lease:
             assert_type(lease, penstock.Lease)
+            request = await lease.start("POST", "/v1/audio", headers={"x-a": "b"}, trailers=lambda: {"x-sum": "1"})
+            assert_type(request, penstock.PushedRequest)
+            assert_type(await request.send(b"x"), bool)
+            await request.finish()
             assert_type(await lease.read(), bytes)
         assert_type(pool.statistics(), penstock.Statistics)
         assert_type(pool.explain(), list[penstock.Explanation])
@@ -58,6 +62,9 @@ async def client(pool: penstock.Pool) -> None:
             "/chat", json={"a": 1}, timeout=penstock.Timeouts(read=120), priority=0, tenant="acme"
         )
         assert_type(response, penstock.Response)
+        with open("speech.wav", "rb") as speech:  # noqa: ASYNC230, PTH123
+            await client.post("/a", data={"model": "m"}, files={"file": speech})
+            await client.post("/a", files=[("file", ("a.wav", numbers(), "audio/wav")), ("b", b"x")])
         assert_type(response.status_code, int)
         assert_type(response.headers, penstock.Headers)
         assert_type(response.content, bytes)

@@ -54,7 +54,7 @@ class Push:
         try:
             with self.timer as timer:
                 self.head = await self.exchange.send(request, timer)
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103 - raised to the caller who asks, and never into the pool
             self.error = without_cancellation(error)
             if self.error is None:
                 self.error = PoolClosed(
