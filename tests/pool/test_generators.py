@@ -282,3 +282,53 @@ async def test_a_form_with_files_goes_over_both_protocols(protocol: str, autojum
         assert source.said[-1] == "finished"
         await settle()
         assert_at_rest(s.pool, s.network)
+
+
+async def bring_a_cancellation() -> trio.Cancelled:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.sleep(1)
+        except trio.Cancelled as cancelled:
+            brought_along = cancelled
+            raise
+    return brought_along
+
+
+async def test_a_cancellation_that_content_brings_along_ends_its_request(
+    protocol: str, autojump_clock: MockClock
+) -> None:
+    """As generators do that leave a cancel scope in another task than the one in which they entered it."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise await bring_a_cancellation()
+
+    async with open_scene(protocol) as s:
+        with trio.move_on_after(60) as limit, pytest.raises(trio.Cancelled):
+            await s.client.post(s.url, content=body())
+        assert not limit.cancel_called
+        assert (await s.client.post(s.url, content=b"x")).content == b"1"
+        await settle()
+        assert_at_rest(s.pool, s.network)
+
+
+async def test_a_cancellation_that_trailers_bring_along_ends_their_request(
+    protocol: str, autojump_clock: MockClock
+) -> None:
+    brought_along = await bring_a_cancellation()
+
+    def trailers() -> dict[str, str]:
+        raise brought_along
+
+    async with open_scene(protocol) as s:
+        async with s.pool.acquire(s.url) as lease:
+            request = await lease.start("POST", "/", trailers=trailers)
+            assert await request.send(b"x")
+            with trio.move_on_after(60) as limit, pytest.raises(trio.Cancelled):
+                await request.finish()
+            assert not limit.cancel_called
+            assert lease.is_released
+        assert (await s.client.post(s.url, content=b"x")).content == b"1"
+        await settle()
+        assert_at_rest(s.pool, s.network)

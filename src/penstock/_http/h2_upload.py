@@ -9,13 +9,12 @@ What it sends waits for the peer's windows, for the connection's output, of whic
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from .._errors import LocalProtocolError
-from .upload import wait_permitted, without_cancellation
+from .upload import failure_of, wait_permitted
 
 if TYPE_CHECKING:
     from .._net.timer import PhaseTimer
@@ -84,12 +83,9 @@ class HTTP2Upload:
                 if not self._exchange.has_head:
                     timer.first_byte()
         except BaseException as error:  # noqa: ASYNC103 - raised by the exchange, to the caller
-            failure = without_cancellation(error)
+            failure = failure_of(error)
             if failure is None:
-                if trio.current_effective_deadline() == -math.inf:
-                    raise
-                # A cancellation of something else, which the body brought along: not the connection's.
-                failure = error
+                raise
             # A body that was stopped may raise in its clean-up; what stopped it is what counts.
             if not self._scope.cancel_called or not isinstance(failure, Exception):
                 self.failure = failure

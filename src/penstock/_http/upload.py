@@ -6,6 +6,7 @@ nursery: what went wrong is kept for the exchange, which knows what was read mea
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Literal
 
 import trio
@@ -88,7 +89,7 @@ class Upload:
         except WriteError as error:
             self.broken = error
         except BaseException as error:  # noqa: ASYNC103, BLE001 - raised by the exchange, outside the nursery
-            self.failure = without_cancellation(error)
+            self.failure = failure_of(error)
             # Else the reader has its answer, or it is being cancelled as well and says so.
             if self.failure is not None:
                 reader.cancel()
@@ -161,8 +162,16 @@ async def wait_permitted(permit: trio.Event) -> None:
         await permit.wait()
 
 
-def without_cancellation(error: BaseException) -> BaseException | None:
-    """What is left of an error besides cancellations, which come in a group out of a body with tasks of its own."""
+def failure_of(error: BaseException) -> BaseException | None:
+    """What is wrong with an upload that an error ended; None if its task was cancelled.
+
+    A cancellation comes in a group out of a body with tasks of its own. One that was meant for something else, and that
+    the caller's code brought along, is a failure as any other.
+    """
     if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)[1]
-    return None if isinstance(error, trio.Cancelled) else error
+        failure: BaseException | None = error.split(trio.Cancelled)[1]
+    else:
+        failure = None if isinstance(error, trio.Cancelled) else error
+    if failure is None and trio.current_effective_deadline() != -math.inf:
+        return error
+    return failure

@@ -7,14 +7,13 @@ lease that is given up, or dropped, ends the exchange and with it the task.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import trio
 
 from .._errors import LocalProtocolError, PoolClosed, StreamClosed, WriteError
 from .._events import CloseReason
-from .._http.upload import without_cancellation
+from .._http.upload import failure_of
 
 if TYPE_CHECKING:
     from .._http.exchange import Exchange, ResponseHead
@@ -55,15 +54,12 @@ class Push:
             with self.timer as timer:
                 self.head = await self.exchange.send(request, timer)
         except BaseException as error:  # noqa: ASYNC103 - raised to the caller who asks, and never into the pool
-            self.error = without_cancellation(error)
+            self.error = failure_of(error)
             if self.error is None:
                 self.error = PoolClosed(
                     "the pool was closed during the exchange", request_sent=self.exchange.request_sent
                 )
-                if trio.current_effective_deadline() == -math.inf:
-                    raise
-                # A cancellation of something else, which the caller's trailers brought along.
-                self.error = error
+                raise
         finally:
             self.timer.rest()
             if self.error is not None:
