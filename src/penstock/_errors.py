@@ -364,8 +364,8 @@ class StreamError(PenstockError):
 
 
 class StreamConsumed(StreamError):
-    """The body was read already and was not kept."""
+    """The body was read already and was not kept; or the content of a request can be sent only once, and was."""
 
 
 class StreamClosed(StreamError):
-    """The response was closed before its body was read to the end."""
+    """The response was closed, or the lease given up, before its body was read, or sent, to the end."""

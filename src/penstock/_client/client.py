@@ -148,18 +148,17 @@ class Client:
                 (bytes, str, a binary file, an iterable or async iterable of bytes) and `data` (a form); `files`, alone
                 or beside `data`, for multipart/form-data: a mapping or pairs of a name and bytes, a binary file, or a
                 tuple of a file name (None for a plain field), a content, a content type and headers, of which the last
-                two may be left out; `trailers`
-                (fields after the body: as `headers`, or a function that returns them once the body was sent);
-                `timeout` (a number of seconds for each phase, a complete `Timeouts`, None for no limit), `priority`
-                and `tenant` (the place in the queue for a connection), `retry` (a `RetryPolicy`, None for no retries),
-                `follow_redirects`, and `affinity`, which is
-                not available yet.
+                two may be left out; `trailers` (fields after the body: as `headers`, or a function that returns them
+                once the body was sent); `timeout` (a number of seconds for each phase, a complete `Timeouts`, None for
+                no limit), `priority` and `tenant` (the place in the queue for a connection), `retry` (a `RetryPolicy`,
+                None for no retries), `follow_redirects`, and `affinity`, which is not available yet.
 
         Raises:
             RequestError: the request could not be answered; see its subclasses and attributes. A body larger than
                 `max_content_size` is a `RemoteProtocolError` with the `reason` LIMIT; its connection is given up
                 unless all of the body had come with the head.
             InvalidURL: the URL cannot be used.
+            StreamConsumed: the body could be sent only once, and was.
             ValueError: options contradict each other, or are not available yet.
             TypeError: an option has the wrong type.
         """
