@@ -227,6 +227,7 @@ async def test_content_of_unknown_length_is_sent_once(make: Any) -> None:
     assert [part.content for part in parse(await read(body), b"b")] == [b"abcd", b"x" * (COALESCE + 1)]
     with pytest.raises(LocalProtocolError, match="can be read once, and was read before"):
         body.restart()
+    content = make()
     with pytest.raises(ValueError, match=r"files\['g'\]: what can be read only once is the content of two parts"):
         make_multipart([], [("f", ("f", content)), ("g", ("g", content))])
 

@@ -13,7 +13,8 @@ from .._http.body import make_body
 from .._http.coding import accept_encoding
 from .._http.fields import check_method, check_target, refused
 from .._http.headers import HeaderArgument, to_fields
-from .._http.multipart import Files, make_multipart
+from .._http.multipart import make_multipart
+from .._http.parts import Files
 from .._http.request import build_request, make_header_set
 from .._http.trailers import TrailerArgument, make_trailers
 from .._pool.pool import check_place
