@@ -138,7 +138,30 @@ class TransportError(RequestError):
 
 
 class TimeoutException(TransportError, TimeoutError):
-    """A phase took longer than its limit; also a builtin `TimeoutError`."""
+    """Something took longer than its limit; also a builtin `TimeoutError`.
+
+    `phase` says what was being done when the limit passed.
+
+    Attributes:
+        limit: the name of the setting whose time was up: "pool_timeout", "connect_timeout", "write_timeout",
+            "first_byte_timeout", "read_timeout", "event_timeout" or "total_timeout".
+        seconds: its value.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        limit: str | None = None,
+        seconds: float | None = None,
+        origin: Origin | None = None,
+        phase: Phase | None = None,
+        attempt: int = 1,
+        request_sent: RequestSent | None = None,
+    ) -> None:
+        super().__init__(message, origin=origin, phase=phase, attempt=attempt, request_sent=request_sent)
+        self.limit = limit
+        self.seconds = seconds
 
 
 class ConnectTimeout(TimeoutException):
@@ -148,7 +171,7 @@ class ConnectTimeout(TimeoutException):
 
 
 class ReadTimeout(TimeoutException):
-    """No byte arrived for `read_timeout` seconds, or no head within `first_byte_timeout`."""
+    """No byte arrived for `read_timeout` seconds, no head within `first_byte_timeout`, no event for `event_timeout`."""
 
 
 class WriteTimeout(TimeoutException):
@@ -156,7 +179,7 @@ class WriteTimeout(TimeoutException):
 
 
 class PoolTimeout(TimeoutException):
-    """No connection could be had within `pool_timeout`.
+    """No connection could be had within `pool_timeout`, or before `total_timeout` was up.
 
     Attributes:
         ledger: counts at that moment: total, active, idle, dialing, closing, waiting, limit.
@@ -171,10 +194,12 @@ class PoolTimeout(TimeoutException):
         *,
         ledger: Mapping[str, int] | None = None,
         last_dial_error: BaseException | None = None,
+        limit: str | None = None,
+        seconds: float | None = None,
         origin: Origin | None = None,
         phase: Phase | None = "pool",
     ) -> None:
-        super().__init__(message, origin=origin, phase=phase)
+        super().__init__(message, limit=limit, seconds=seconds, origin=origin, phase=phase)
         self.ledger: dict[str, int] = dict(ledger or {})
         self.last_dial_error = last_dial_error
 
@@ -301,6 +326,24 @@ class RemoteProtocolError(ProtocolError):
         return f"{self.message}; the peer said: {self.peer_said}" if self.peer_said else self.message
 
 
+class ContentTypeError(RemoteProtocolError):
+    """The answer is not of the type that was asked for; its `reason` is CONTENT_TYPE.
+
+    The exchange itself was in order: its connection is kept where the rest of the body is small.
+
+    Attributes:
+        content_type: what the server says it is, "" if it does not say.
+        response: the answer; its `content` is the start of the body, at most 64 KiB.
+    """
+
+    def __init__(
+        self, message: str, *, content_type: str, response: Any, peer_said: bytes = b"", origin: Origin | None = None
+    ) -> None:
+        super().__init__(message, reason=ProtocolReason.CONTENT_TYPE, peer_said=peer_said, origin=origin)
+        self.content_type = content_type
+        self.response = response
+
+
 class ProxyError(TransportError):
     """The proxy refused or failed."""
 
@@ -330,9 +373,14 @@ class CircuitOpen(PoolError):
 
 
 class DecodingError(RequestError):
-    """The body cannot be decoded: broken compression, wrong charset, no JSON."""
+    """The body cannot be decoded: broken compression, wrong charset, no JSON.
+
+    Attributes:
+        line: which line of a body of JSON lines it is, from 1; None for anything else.
+    """
 
     request_sent = "fully"
+    line: int | None = None
 
 
 class TooManyRedirects(RequestError):

@@ -95,6 +95,10 @@ class FakeLease:
     def release_soon(self) -> None:
         self.ended = self.ended or "released"
 
+    async def aclose(self) -> None:
+        self.release_soon()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
     def discard(self, reason: CloseReason = CloseReason.DISCARDED) -> None:
         self.ended = self.ended or "discarded"
 

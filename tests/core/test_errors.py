@@ -12,6 +12,7 @@ import pytest
 from penstock import _errors
 from penstock._errors import (
     CertificateError,
+    ContentTypeError,
     HTTPStatusError,
     LocalProtocolError,
     PenstockError,
@@ -31,6 +32,7 @@ MORE: dict[type[PenstockError], dict[str, Any]] = {
     CertificateError: {"verify_code": 18, "verify_message": "self-signed"},
     PinMismatch: {"presented": ["sha256/a"], "configured": ["sha256/b"]},
     RemoteProtocolError: {"reason": ProtocolReason.FRAMING, "peer_said": b"ni\xff"},
+    ContentTypeError: {"content_type": "text/html", "response": "a response"},
     HTTPStatusError: {"response": "a response"},
 }
 
@@ -78,7 +80,7 @@ UNSENT = {
     "PinMismatch", "AddressNotAllowed", "LocalProtocolError", "UnsupportedProtocol", "PoolError", "PoolClosed",
     "PoolFull", "CircuitOpen", "InvalidURL",
 }  # fmt: skip
-ANSWERED = {"RemoteProtocolError", "DecodingError", "TooManyRedirects"}
+ANSWERED = {"ContentTypeError", "RemoteProtocolError", "DecodingError", "TooManyRedirects"}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if hasattr(kind, "request_sent")])

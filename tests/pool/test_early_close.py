@@ -46,30 +46,117 @@ async def stop_at_done(s: Scene) -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-@pytest.mark.parametrize("pause", [None, 0.0, 0.005, 0.02, 0.05])
+@pytest.mark.parametrize("pause", [None, 0.0, 0.005, 0.03, 0.05])
 async def test_five_streams_that_stop_at_done_use_one_connection(
     pause: float | None, tls: bool, autojump_clock: MockClock
 ) -> None:
     async with scene(serves_events(pause), tls=tls, latency=0.002) as s:
         for _ in range(5):
             await stop_at_done(s)
-            # Whoever closes early goes on at once; the connection follows when its body has ended.
-            await trio.sleep(pause or 0)
-            await trio.sleep(0.01)
         assert s.requests_per_connection == [5]
         assert s.seen.close_reasons == []
         await settle()
         assert_at_rest(s.pool, s.network)
 
 
-async def test_closing_early_waits_for_nothing(autojump_clock: MockClock) -> None:
+async def test_closing_early_waits_for_the_end_of_the_body(autojump_clock: MockClock) -> None:
     async with scene(serves_events(0.05)) as s:
         await stop_at_done(s)
-        ended = trio.current_time()
-        assert ended == pytest.approx(0.02)
-        assert s.pool.statistics().active == 1
-        await settle(0.06)
+        assert trio.current_time() == pytest.approx(0.07)
         assert s.pool.statistics().idle == 1
+
+
+@pytest.mark.parametrize(("every", "waited"), [(0.02, 0.02), (0.08, 0.08), (1.0, 0.1)])
+async def test_closing_early_waits_no_longer_than_until_more_arrives(
+    every: float, waited: float, autojump_clock: MockClock
+) -> None:
+    async with scene(serve_chunked([b"x"] * 100, every=every)) as s:
+        async with s.client.stream("GET", s.url) as response:
+            await anext(response.aiter_raw())
+            left = trio.current_time()
+        assert trio.current_time() - left == pytest.approx(waited)
+        await settle(0.2)
+        # The pool went on for its 100 ms, and gave up.
+        assert s.seen.events[-1].at - left == pytest.approx(0.1)
+        assert s.seen.close_reasons == ["early_body_close"]
+        assert_at_rest(s.pool, s.network)
+
+
+async def test_a_caller_cancelled_at_the_end_leaves_the_connection_to_the_pool(autojump_clock: MockClock) -> None:
+    async with scene(serves_events(0.05)) as s:
+        with trio.move_on_after(0.04) as scope:
+            with pytest.raises(ValueError, match="of the block"):
+                async with s.client.sse("GET", s.url) as events:
+                    async for event in events:
+                        if event.data == "[DONE]":
+                            raise ValueError("of the block")
+            assert trio.current_time() == pytest.approx(0.04)
+            await trio.lowlevel.checkpoint()
+            raise AssertionError
+        assert scope.cancelled_caught
+        await settle()
+        await stop_at_done(s)
+        assert s.requests_per_connection == [2]
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("low_level", [False, True])
+async def test_a_cancelled_caller_has_no_time_for_a_rest(
+    tls: bool, low_level: bool, autojump_clock: MockClock
+) -> None:
+    async with scene(serves_events(0.05), tls=tls) as s:
+        with trio.CancelScope() as scope:
+            if low_level:
+                async with s.pool.acquire(s.url) as lease:
+                    await lease.request("GET", "/")
+                    await lease.read()
+                    scope.cancel()
+            else:
+                async with s.client.stream("GET", s.url) as response:
+                    await anext(response.aiter_raw())
+                    scope.cancel()
+        assert s.network.open_connections == 0
+        assert s.seen.close_reasons == ["cancelled_mid_exchange"]
+        assert_at_rest(s.pool, s.network)
+
+
+async def test_a_deadline_that_has_passed_is_a_cancellation(autojump_clock: MockClock) -> None:
+    async with scene(serves_events(0.05)) as s:
+        async with s.client.stream("GET", s.url) as response:
+            await anext(response.aiter_raw())
+            # Trio has not noticed yet.
+            with trio.CancelScope(deadline=trio.current_time()):
+                await response.aclose()
+        assert s.network.open_connections == 0
+
+
+async def test_a_cancelled_caller_keeps_what_has_ended(autojump_clock: MockClock) -> None:
+    async with scene(serves_events(None)) as s:
+        for _ in range(2):
+            with trio.CancelScope() as scope:
+                async with s.client.stream("GET", s.url) as response:
+                    pieces = response.aiter_raw()
+                    while b"DONE" not in await anext(pieces):
+                        pass
+                    scope.cancel()
+        with trio.CancelScope() as scope:
+            async with s.pool.acquire(s.url):
+                scope.cancel()
+        assert s.requests_per_connection == [2]
+        assert s.seen.close_reasons == []
+
+
+async def test_a_lease_is_closed_by_hand(autojump_clock: MockClock) -> None:
+    async with scene(serves_events(0.05)) as s:
+        for _ in range(5):
+            async with s.pool.acquire(s.url) as lease:
+                await lease.request("GET", "/")
+                while b"DONE" not in await lease.read():
+                    pass
+                await lease.aclose()
+                await lease.aclose()
+                assert s.pool.statistics().idle == 1
+        assert s.requests_per_connection == [5]
 
 
 async def test_a_waiter_takes_over_what_was_read_to_its_end(autojump_clock: MockClock) -> None:
@@ -125,7 +212,7 @@ async def test_a_length_that_is_not_worth_it_is_given_up_at_once(autojump_clock:
 async def test_how_long_is_read_for_a_connection(pause: float, kept: bool, autojump_clock: MockClock) -> None:
     async with scene(serves_events(pause)) as s:
         await stop_at_done(s)
-        closed = trio.current_time() + 0.1
+        closed = 0.12
         await settle(0.5)
         assert s.network.open_connections == int(kept)
         if not kept:
@@ -159,8 +246,9 @@ async def test_a_response_can_be_distrusted(autojump_clock: MockClock) -> None:
 
 
 async def test_the_pool_closes_while_a_rest_is_being_read(autojump_clock: MockClock) -> None:
-    async with scene(serves_events(0.05)) as s:
-        await stop_at_done(s)
+    async with scene(serves_events(0.05)) as s, trio.open_nursery() as nursery:
+        nursery.start_soon(stop_at_done, s)
+        await trio.sleep(0.03)
         assert s.pool.statistics().active == 1
         await s.pool.aclose()
         assert s.network.open_connections == 0
@@ -168,8 +256,8 @@ async def test_the_pool_closes_while_a_rest_is_being_read(autojump_clock: MockCl
 
 
 async def test_a_drain_waits_for_a_rest_that_is_being_read(autojump_clock: MockClock) -> None:
-    async with scene(serves_events(0.05)) as s:
-        await stop_at_done(s)
-        started = trio.current_time()
+    async with scene(serves_events(0.05)) as s, trio.open_nursery() as nursery:
+        nursery.start_soon(stop_at_done, s)
+        await trio.sleep(0.03)
         await s.pool.drain()
-        assert trio.current_time() - started == pytest.approx(0.05)
+        assert trio.current_time() == pytest.approx(0.07)

@@ -175,7 +175,7 @@ async def test_a_refusal_names_the_limit_that_binds(autojump_clock: MockClock) -
             await wait_all_tasks_blocked()
 
             async def wait_in_vain(s: Scene = s, limit: str = limit) -> None:
-                with pytest.raises(penstock.PoolTimeout, match=rf"pool_timeout or total_timeout\): {limit}"):
+                with pytest.raises(penstock.PoolTimeout, match=rf"pool_timeout of 30 s\): {limit}"):
                     await s.client.get(s.url)
 
             async with trio.open_nursery() as waiting:

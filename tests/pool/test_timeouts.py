@@ -88,7 +88,7 @@ async def test_pool(autojump_clock: MockClock) -> None:
 async def test_read_of_the_head(autojump_clock: MockClock) -> None:
     async with scene(stall) as s:
         error = await late(s, lambda: s.client.get(s.url), penstock.ReadTimeout, 30.0)
-        assert (error.phase, error.request_sent) == ("read", "fully")
+        assert (error.phase, error.request_sent) == ("first_byte", "fully")
         assert "read_timeout of 30 s passed" in str(error)
         assert s.seen.close_reasons == ["timed_out"]
 

@@ -178,6 +178,15 @@ class ResponseBody:
             self._state = BodyState.CLOSED
             lease.release_soon()
 
+    async def aclose(self) -> None:
+        """The same, and wait for the connection; see `Lease.aclose`."""
+        lease, self._lease = self._lease, None
+        if lease is None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            self._state = BodyState.CLOSED
+            await lease.aclose()
+
     def discard(self) -> None:
         """Give up what is left, and the connection with it. Does nothing once the body has ended."""
         lease, self._lease = self._lease, None

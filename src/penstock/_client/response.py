@@ -244,11 +244,16 @@ class Response:
     async def aclose(self) -> None:
         """Give up what is left of the body; may be repeated, and never raises.
 
-        The connection is given up at once, also in a cancelled scope; the pool keeps it if the rest of the body
-        arrives within 64 KiB and a tenth of a second.
+        The response is closed and its connection given up at once. The pool keeps the connection if the rest of the
+        body arrives within 64 KiB and 100 ms. This waits as long, so that a request which follows may have the
+        connection, but not longer than until more of the body's content arrives. A cancellation ends the wait and
+        changes nothing else; it is raised where the caller waits next. In a scope that is cancelled already nothing is
+        waited for: what has not arrived is given up, and the server sees at once that nobody listens.
         """
-        self._release()
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        if self._body is None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            await self._body.aclose()
 
     def discard_connection(self) -> None:
         """Have the connection closed instead of used again, for callers who distrust it."""

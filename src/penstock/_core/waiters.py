@@ -49,6 +49,7 @@ class Waiter:
         dial: the entry being dialled on its behalf, if any.
         fresh: whether it accepts a connection that was just dialled, and no other (a replay).
         retried: whether it outlived one dial that failed for lack of local resources.
+        limit: the name and the seconds of the setting that its deadline comes from, for the owner's error.
         handle: what the owner attached; the core never looks inside.
         failure: what the owner will raise, attached by it when the waiter ended without a connection.
     """
@@ -63,6 +64,7 @@ class Waiter:
         "failure",
         "fresh",
         "handle",
+        "limit",
         "number",
         "priority",
         "queued_at",
@@ -78,6 +80,7 @@ class Waiter:
         endpoint: Endpoint,
         *,
         deadline: float = INF,
+        limit: tuple[str, float | None] = ("pool_timeout", None),
         priority: int = 0,
         tenant: str | None = None,
         connect_timeout: float | None = None,
@@ -86,6 +89,7 @@ class Waiter:
     ) -> None:
         self.endpoint = endpoint
         self.deadline = deadline
+        self.limit = limit
         self.priority = priority
         self.tenant = tenant
         self.connect_timeout = connect_timeout

@@ -193,8 +193,15 @@ class Exchange(Protocol):
         """A limit passed: whoever waits in the exchange gets a `NetworkError`. Does nothing to one that has ended."""
         ...
 
-    async def drain(self, timer: PhaseTimer | None, max_bytes: int = 65536) -> bool:
+    async def drain(
+        self, timer: PhaseTimer | None, max_bytes: int = 65536, *, on_piece: Callable[[], None] | None = None
+    ) -> bool:
         """Read and drop the rest of the body, without decoding it; afterwards the outcome is set.
+
+        Args:
+            timer: of the request; None if its limits are not meant.
+            max_bytes: how much is read at most.
+            on_piece: called for every piece of content, which shows that the body goes on.
 
         Returns:
             True if the message ended within `max_bytes` and the connection may be used again.

@@ -428,7 +428,9 @@ class HTTP1Exchange:
         self.abandon(CloseReason.TIMED_OUT)
         self._stream.close()
 
-    async def drain(self, timer: PhaseTimer | None, max_bytes: int = DRAIN_SIZE) -> bool:
+    async def drain(
+        self, timer: PhaseTimer | None, max_bytes: int = DRAIN_SIZE, *, on_piece: Callable[[], None] | None = None
+    ) -> bool:
         """Read and drop the rest of the body; see `Exchange.drain`."""
         try:
             left = max_bytes
@@ -440,6 +442,8 @@ class HTTP1Exchange:
                     await self._stream.wait_readable()
                 else:
                     left -= len(piece)
+                    if piece and on_piece is not None:
+                        on_piece()
         except TransportError as error:
             self._fail(error)
         except BaseException:

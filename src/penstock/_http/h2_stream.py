@@ -33,6 +33,8 @@ from .h2_frames import MAX_FRAME_SIZE, Code, StreamFault, code_name
 from .h2_upload import HTTP2Upload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._errors import RequestSent, TransportError
     from .._net.timer import PhaseTimer
     from .._types import HeaderList
@@ -315,12 +317,40 @@ class HTTP2Exchange:
         self._connection.stream_timed_out()
         self._wake()
 
-    async def drain(self, timer: PhaseTimer | None, max_bytes: int = 65536) -> bool:  # noqa: ARG002 - `Exchange` asks
-        """Drop the rest of the body; a reset costs less than reading on. See `Exchange.drain`."""
-        return self.try_drain()
+    async def drain(
+        self,
+        timer: PhaseTimer | None,  # noqa: ARG002 - `Exchange` asks
+        max_bytes: int = 65536,  # noqa: ARG002 - likewise
+        *,
+        on_piece: Callable[[], None] | None = None,  # noqa: ARG002 - likewise: a piece ends the exchange
+    ) -> bool:
+        """Wait for the end of the stream, and for nothing else; see `Exchange.drain`."""
+        while self._may_just_end():
+            await self._wait()
+        return self._drop_rest()
 
-    def try_drain(self) -> bool:
-        """Drop what has arrived, and end the stream if that was not all; see `Exchange.try_drain`."""
+    def try_drain(self) -> bool | None:
+        """Drop what has arrived, and end the stream if more will come; see `Exchange.try_drain`."""
+        return None if self._may_just_end() else self._drop_rest()
+
+    def _may_just_end(self) -> bool:
+        """Whether the end may be all that is missing.
+
+        A reset costs less than reading on, but servers count resets as those of an attacker: none is sent for a stream
+        that was read as far as its content goes, before it shows that it goes on.
+        """
+        return (
+            self.outcome is None
+            and not self._ended
+            and self._error is None
+            and self._task is None
+            and self.has_head
+            and self.upload is None
+            and not self._pieces
+            and not self._content_left
+        )
+
+    def _drop_rest(self) -> bool:
         self.abandon(CloseReason.EARLY_BODY_CLOSE)
         return self.outcome is not None and self.outcome.close is None
 

@@ -189,10 +189,7 @@ class PhaseTimer:
     def first_byte(self) -> None:
         """From now on the limit on the head of the answer holds, or the read limit where there is none."""
         limits = self.limits
-        if limits.first_byte is None:
-            self._arm("read", limits.read)
-        else:
-            self._arm("first_byte", limits.first_byte)
+        self._arm("first_byte", limits.read if limits.first_byte is None else limits.first_byte)
 
     def read(self) -> None:
         """From now on the limit between two pieces of the answer holds."""
@@ -213,12 +210,49 @@ class PhaseTimer:
             guard.watchdog.schedule(guard, due)
 
     def _explain(self) -> TimeoutException:
+        limits, phase = self.limits, self.phase
         if self._due >= self.total_at:
-            limit, name = self.limits.total, "total_timeout"
+            name, seconds = "total_timeout", limits.total
+        elif phase == "first_byte" and limits.first_byte is None:
+            name, seconds = "read_timeout", limits.read
         else:
-            limit, name = getattr(self.limits, self.phase), f"{self.phase}_timeout"
-        error = _TIMEOUTS.get(self.phase, ReadTimeout)
-        return error(f"{name} of {limit:g} s passed while {_DOING[self.phase]}", phase=self.phase)
+            name, seconds = f"{phase}_timeout", getattr(limits, phase)
+        error = _TIMEOUTS.get(phase, ReadTimeout)
+        return error(
+            f"{name} of {seconds:g} s passed while {_DOING[phase]}", limit=name, seconds=seconds, phase=phase
+        )
+
+
+class EventTimer(PhaseTimer):
+    """A timer that goes on where another one rests, and also limits the time between two events of a stream.
+
+    Args:
+        timer: of the request whose answer is the stream.
+        event_timeout: seconds.
+    """
+
+    __slots__ = ("_ends_at", "event_timeout")
+
+    def __init__(self, timer: PhaseTimer, event_timeout: float) -> None:
+        super().__init__(timer.limits, timer.clock)
+        self.started_at = timer.started_at
+        self.phase = timer.phase
+        self.event_timeout = event_timeout
+        self._ends_at = self._due = self.total_at = timer.total_at
+
+    def expect_event(self) -> None:
+        """Somebody waits for the next event from now on."""
+        self.total_at = min(self._ends_at, self.clock() + self.event_timeout)
+
+    def _explain(self) -> TimeoutException:
+        if self._due < self.total_at or self.total_at == self._ends_at:
+            return super()._explain()
+        return ReadTimeout(
+            f"event_timeout of {self.event_timeout:g} s passed while waiting for the next event",
+            limit="event_timeout",
+            seconds=self.event_timeout,
+            phase="read",
+        )
 
 
 _TIMEOUTS: dict[str, type[TimeoutException]] = {

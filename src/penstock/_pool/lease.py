@@ -24,6 +24,7 @@ from .._http.pushed_body import PushedBody
 from .._http.request import build_request
 from .._http.trailers import make_trailers
 from .._net.timer import PhaseTimer
+from .draining import is_cancelled
 from .pushing import Push, PushedRequest
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .._http.request import WireRequest
     from .._http.trailers import TrailerArgument
     from .._types import HeaderList, Origin
+    from .draining import Draining
     from .runner import Runner
     from .tries import Tries
 
@@ -188,18 +190,22 @@ class Lease:
         What has arrived of an unfinished body is consumed, and a task of the pool reads on for 64 KiB or 100 ms at
         most: if the body ends within that, the connection is kept.
         """
-        exchange = self._exchange
-        if self.is_released:
-            return
-        if exchange is not None and exchange.outcome is None and self.head is None:
-            # Another task is sending on it.
-            self.discard()
-        elif exchange is None or exchange.outcome is not None or exchange.try_drain() is not None:
-            self._finish()
+        self._release()
+
+    async def aclose(self) -> None:
+        """Give the lease up and wait until its connection is free; may be repeated, and never raises.
+
+        It is given up before anything is waited for, as by `release_soon`. The wait is over when the rest of the body
+        has been read, when more of its content arrives, or after 100 ms, so that a request which follows finds the
+        connection free where only the end of the body was missing. A cancellation that comes meanwhile ends the wait,
+        is raised where the caller waits next, and changes nothing else. In a scope that is cancelled already there is
+        no time for a rest: what has not arrived is given up at once, and the server sees that.
+        """
+        draining = self.leave()
+        if draining is None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
         else:
-            self.is_released = True
-            self._runner.drain_later(self._entry, exchange)
-        self._exchange = None
+            await draining.wait()
 
     def discard(self, reason: CloseReason = CloseReason.DISCARDED) -> None:
         """Give the lease up and close its connection; never waits, may be repeated."""
@@ -210,6 +216,32 @@ class Lease:
             self._finish()
             self._exchange = None
 
+    def _release(self) -> Draining | None:
+        """Give the lease up; what waits for the rest of the body, where a task of the pool reads that."""
+        exchange = self._exchange
+        draining: Draining | None = None
+        if self.is_released:
+            return None
+        if exchange is not None and exchange.outcome is None and self.head is None:
+            # Another task is sending on it.
+            self.discard()
+        elif exchange is None or exchange.outcome is not None or exchange.try_drain() is not None:
+            self._finish()
+        else:
+            self.is_released = True
+            draining = self._runner.drain_later(self._entry, exchange)
+        self._exchange = None
+        return draining
+
+    def _drop(self) -> None:
+        """Give the lease up, and an exchange that has not ended with it."""
+        exchange = self._exchange
+        if exchange is None or exchange.outcome is not None or (self.head is not None and exchange.try_drain()):
+            self._finish()
+            self._exchange = None
+        else:
+            self.discard(CloseReason.CANCELLED_MID_EXCHANGE)
+
     def misdirected(self) -> None:
         """Give the lease up: the server says that its connection is the wrong one (RFC 9110 §15.5.20)."""
         if not self.is_released:
@@ -217,6 +249,15 @@ class Lease:
         self.discard(CloseReason.MISDIRECTED)
 
     # ---- for the floor above -------------------------------------------------------------------------------------
+
+    def leave(self) -> Draining | None:
+        """Give the lease up as `aclose` does; what it would wait for, if there is anything."""
+        if self.is_released:
+            return None
+        if is_cancelled():
+            self._drop()
+            return None
+        return self._release()
 
     async def send(self, request: WireRequest, timer: PhaseTimer) -> ResponseHead:
         """Send and return the final head; on any exception the connection has been given back."""

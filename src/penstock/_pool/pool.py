@@ -225,6 +225,8 @@ class Pool:
         raise PoolTimeout(
             f"{endpoint.live} of {count} connections were there within {limit:g} s",
             last_dial_error=endpoint.health.last_error,
+            limit="pool_timeout",
+            seconds=limit,
             origin=endpoint.origin,
         )
 
@@ -379,7 +381,9 @@ class Acquire:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._lease is not None
-        self._lease.release_soon()
+        draining = self._lease.leave()
+        if draining is not None:
+            await draining.wait()  # noqa: ASYNC102 - a cancellation ends it
 
 
 def _to_upstreams(upstreams: Sequence[Upstream | str]) -> list[Upstream]:

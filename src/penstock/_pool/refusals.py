@@ -46,11 +46,14 @@ def _timed_out(machine: PoolMachine, waiter: Waiter, cause: BaseException | None
     ledger = ledger_of(machine, waiter)
     numbers = ", ".join(f"{count} {name}" for name, count in ledger.items())
     waited = f"{now - waiter.queued_at:.3g} s" if waiter.queued_at < now else "0 s"
+    limit, seconds = waiter.limit
+    setting = limit if seconds is None else f"{limit} of {seconds:g} s"
     error = PoolTimeout(
-        f"no connection within {waited} of waiting (pool_timeout or total_timeout)"
-        f"{_binding_limit(machine, waiter)} ({numbers})",
+        f"no connection within {waited} of waiting ({setting}){_binding_limit(machine, waiter)} ({numbers})",
         ledger=ledger,
         last_dial_error=cause,
+        limit=limit,
+        seconds=seconds,
         origin=waiter.endpoint.origin,
     )
     error.__cause__ = cause

@@ -26,6 +26,7 @@ from .._events import CloseReason
 from .._http.exchange import SERVED, CapacityChanged, GoingAway, LimitCrossed, ResetsSeen
 from .._net.network import is_resource_exhaustion
 from .._net.timer import Watchdog
+from .draining import Draining
 from .forks import forks
 from .instruments import Instruments
 from .lease import Lease
@@ -292,18 +293,25 @@ class Runner:
         assert self._tasks is not None
         self._tasks.start_soon(push.run, request)
 
-    def drain_later(self, entry: ConnectionEntry, exchange: Exchange) -> None:
-        """Read the rest of an unfinished body off the caller's path, and keep the connection if it ends soon."""
-        assert self._tasks is not None
-        self._tasks.start_soon(self._drain, entry, exchange)
+    def drain_later(self, entry: ConnectionEntry, exchange: Exchange) -> Draining:
+        """Read the rest of an unfinished body off the caller's path, and keep the connection if it ends soon.
 
-    async def _drain(self, entry: ConnectionEntry, exchange: Exchange) -> None:
+        Returns:
+            What settles when the connection was given back, or as soon as it is seen that the body goes on.
+        """
+        assert self._tasks is not None
+        draining = Draining()
+        self._tasks.start_soon(self._drain, entry, exchange, draining)
+        return draining
+
+    async def _drain(self, entry: ConnectionEntry, exchange: Exchange, draining: Draining) -> None:
         try:
             with trio.move_on_after(DRAIN_SECONDS):
-                await exchange.drain(None, DRAIN_BYTES)
+                await exchange.drain(None, DRAIN_BYTES, on_piece=draining.settle)
         finally:
             exchange.abandon(CloseReason.EARLY_BODY_CLOSE)
             self.give_back(entry, exchange)
+            draining.settle()
 
     def reclaim(self, entry: ConnectionEntry, exchange: Exchange | None) -> None:
         """Give back what a lease held that was dropped; callable from any thread, at any moment."""
@@ -434,7 +442,11 @@ class Runner:
         origin = entry.endpoint.origin
         if entry.handle.cancel_called and entry.state is State.DIALING:
             return ConnectTimeout(
-                f"connect_timeout of {limit:g} s passed while connecting", origin=origin, phase="connect"
+                f"connect_timeout of {limit:g} s passed while connecting",
+                limit="connect_timeout",
+                seconds=limit,
+                origin=origin,
+                phase="connect",
             )
         return PoolClosed("the pool gave the dial up", origin=origin, phase="connect")
 
@@ -479,9 +491,13 @@ def _make_waiter(
     fresh: bool = False,
 ) -> Waiter:
     limits = timer.limits
+    deadline, limit = timer.total_at, ("total_timeout", limits.total)
+    if limits.pool is not None and now + limits.pool < deadline:
+        deadline, limit = now + limits.pool, ("pool_timeout", limits.pool)
     return Waiter(
         endpoint,
-        deadline=timer.total_at if limits.pool is None else min(timer.total_at, now + limits.pool),
+        deadline=deadline,
+        limit=limit,
         priority=priority,
         tenant=tenant,
         connect_timeout=limits.connect,
