@@ -11,12 +11,17 @@ import pytest
 import penstock
 from penstock import events
 
-USE = {"Client", "EventStream", "Headers", "Lease", "Pool", "PushedRequest", "Request", "Response", "ServerSentEvent"}
+USE = {
+    "Client", "EventStream", "Headers", "JSONLineStream", "Lease", "Pool", "PushedRequest", "Request", "Response",
+    "ServerSentEvent",
+}  # fmt: skip
 
 #: For those who write functions around a client's.
 TYPES = {"RequestOptions", "TimeoutArgument"}
 
-SETTINGS = {"HTTP2Config", "Origin", "PoolConfig", "RetryPolicy", "TLSConfig", "Timeouts", "Upstream"}
+SETTINGS = {
+    "HTTP2Config", "Origin", "PoolConfig", "Reconnect", "RetryPolicy", "TLSConfig", "Timeouts", "Upstream",
+}  # fmt: skip
 
 OBSERVE = {"ConnectionStatistics", "Counts", "EndpointStatistics", "Explanation", "Instrument", "Statistics"}
 
@@ -69,6 +74,7 @@ ERRORS = {
     "ProtocolError": "TransportError",
     "LocalProtocolError": "ProtocolError",
     "RemoteProtocolError": "ProtocolError",
+    "ContentTypeError": "RemoteProtocolError",
     "ProxyError": "TransportError",
     "UnsupportedProtocol": "TransportError",
     "PoolError": "TransportError",
@@ -125,7 +131,7 @@ def test_an_event_says_what_happened(name: str) -> None:
     assert inspect.getdoc(getattr(events, name))
 
 
-@pytest.mark.parametrize("name", ["Client", "EventStream", "Pool", "Response", "Lease", "Headers"])
+@pytest.mark.parametrize("name", ["Client", "EventStream", "JSONLineStream", "Pool", "Response", "Lease", "Headers"])
 def test_a_public_method_says_what_it_does(name: str) -> None:
     kind = getattr(penstock, name)
     silent = [

@@ -1,11 +1,13 @@
 """The HTTP connection pool engine for trio."""
 
 from ._client.client import Client as Client
+from ._client.event_streams import EventStream as EventStream
+from ._client.json_lines import JSONLineStream as JSONLineStream
 from ._client.limits import TimeoutArgument as TimeoutArgument
+from ._client.reconnect import Reconnect as Reconnect
 from ._client.request import RequestOptions as RequestOptions
 from ._client.response import Request as Request
 from ._client.response import Response as Response
-from ._client.streams import EventStream as EventStream
 from ._config import PoolConfig as PoolConfig
 from ._config import Timeouts as Timeouts
 from ._config import Upstream as Upstream
@@ -15,6 +17,7 @@ from ._errors import CircuitOpen as CircuitOpen
 from ._errors import CloseError as CloseError
 from ._errors import ConnectError as ConnectError
 from ._errors import ConnectTimeout as ConnectTimeout
+from ._errors import ContentTypeError as ContentTypeError
 from ._errors import DecodingError as DecodingError
 from ._errors import HTTPStatusError as HTTPStatusError
 from ._errors import InvalidURL as InvalidURL

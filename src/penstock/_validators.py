@@ -39,6 +39,18 @@ def rate() -> Validator:
     return seconds(optional=False, zero=True, unit="a number per second")
 
 
+def fraction() -> Validator:
+    """A validator for numbers from 0 to 1."""
+
+    def check(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{field.name} must be a number, not {value!r}")
+        if not 0 <= value <= 1:
+            raise ValueError(f"{field.name} must be from 0 to 1, not {value!r}")
+
+    return check
+
+
 def seconds(*, optional: bool = True, zero: bool = False, unit: str = "a number of seconds") -> Validator:
     """A validator for durations in seconds; None, where it is allowed, means "no limit"."""
 

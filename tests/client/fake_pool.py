@@ -140,6 +140,9 @@ class FakePool:
     async def __aexit__(self, *error: object) -> None:
         self.exited = True
 
+    def _chance(self) -> float:
+        return 0.5
+
     def _timer(self, limits: Timeouts) -> PhaseTimer:
         return PhaseTimer(limits)
 

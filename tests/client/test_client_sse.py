@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+import zlib
 from typing import Any
 
 import pytest
 import trio
 
 from penstock._client.client import Client
+from penstock._config import Timeouts
 from penstock._errors import (
+    ContentTypeError,
     HTTPStatusError,
     ProtocolReason,
     ReadError,
@@ -64,10 +68,15 @@ async def test_headers_of_the_caller_win() -> None:
 async def test_an_answer_that_is_no_event_stream(content_type: str | None) -> None:
     headers = {} if content_type is None else {"content-type": content_type}
     client, pool = client_for(Answer(200, headers, b'{"error": "', b'no"}'))
-    with pytest.raises(RemoteProtocolError, match=r"not text/event-stream") as caught:
+    with pytest.raises(ContentTypeError, match=r"not text/event-stream") as caught:
         async with client.sse("POST", "https://h", json={}):
             raise AssertionError
+    assert isinstance(caught.value, RemoteProtocolError)
     assert caught.value.reason is ProtocolReason.CONTENT_TYPE
+    assert caught.value.content_type == (content_type or "")
+    assert caught.value.response.json() == {"error": "no"}
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert copied.response.content == b'{"error": "no"}'
     assert '{"error": "no"}' in str(caught.value)
     assert str(caught.value.origin) == "https://h"
     assert pool.leases[0].ended == "finished"
@@ -88,6 +97,26 @@ async def test_the_body_of_an_error_is_bounded() -> None:
             raise AssertionError
     assert len(caught.value.response.content) == 65536
     assert pool.leases[0].ended == "released"
+
+
+async def test_the_body_of_another_type_is_bounded() -> None:
+    client, pool = client_for(Answer(200, {"content-type": "text/plain"}, *[b"x" * 10_000] * 100))
+    with pytest.raises(ContentTypeError) as caught:
+        async with client.sse("GET", "https://h"):
+            raise AssertionError
+    assert len(caught.value.response.content) == 65536
+    assert len(caught.value.peer_said) < 100
+    assert pool.leases[0].ended == "released"
+
+
+async def test_an_error_that_never_ends_is_not_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    client, pool = client_for(Answer(200, {"content-type": "text/plain"}, *[b"x", 1.1] * 1000))
+    with pytest.raises(ContentTypeError) as caught:
+        async with client.sse("GET", "https://h"):
+            raise AssertionError
+    assert trio.current_time() == 5
+    assert caught.value.response.content == b"xxxxx"
+    assert pool.leases[0].ended == "discarded"
 
 
 async def test_an_error_body_that_breaks_off_releases() -> None:
@@ -139,3 +168,126 @@ async def test_an_event_without_end_discards_the_connection() -> None:
     assert caught.value.reason is ProtocolReason.LIMIT
     assert str(caught.value.origin) == "https://h"
     assert pool.leases[0].ended == "discarded"
+
+
+async def test_what_providers_send_beside_their_events() -> None:
+    """Anthropic's pings and its errors in the stream, OpenAI's error objects and its end: all of them are events."""
+    pieces = [
+        b'event: message_start\ndata: {"type":"message_start"}\n\nevent: ping\ndata: {"type": "ping"}\n\n',
+        b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n',
+        b'data: {"error":{"code":500}}\n\ndata: [DONE]\n\n',
+    ]
+    client, _ = client_for(Answer(200, STREAM, *pieces))
+    async with client.sse("POST", "https://h", json={}) as events:
+        found = [event async for event in events]
+    assert [event.event for event in found] == ["message_start", "ping", "error", "message", "message"]
+    assert found[2].json()["error"]["type"] == "overloaded_error"
+    assert found[4].data == "[DONE]"
+
+
+async def test_a_stream_that_ends_within_an_event_drops_it() -> None:
+    client, pool = client_for(Answer(200, STREAM, b"data: 1\n\ndata: [DONE]\n"))
+    async with client.sse("GET", "https://h") as events:
+        assert [event.data async for event in events] == ["1"]
+        assert [event async for event in events] == []
+    assert pool.leases[0].ended == "finished"
+
+
+async def test_a_stream_that_is_cut_short_says_so_after_its_events() -> None:
+    cut = RemoteProtocolError("the body of the response was cut short", reason=ProtocolReason.TRUNCATED)
+    client, pool = client_for(Answer(200, STREAM, b"data: 1\n\ndata: 2\n\ndata: 3", cut))
+    async with client.sse("GET", "https://h") as events:
+        assert (await anext(events)).data == "1"
+        assert (await anext(events)).data == "2"
+        with pytest.raises(RemoteProtocolError, match="cut short"):
+            await anext(events)
+    assert pool.leases[0].ended == "discarded"
+
+
+async def test_events_of_a_server_that_compresses_anyway_arrive_one_by_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    coder = zlib.compressobj(wbits=31)
+    pieces: list[bytes | float] = []
+    for number in range(3):
+        pieces += [coder.compress(b"data: %d\n\n" % number) + coder.flush(zlib.Z_SYNC_FLUSH), 5.0]
+    client, pool = client_for(Answer(200, {**STREAM, "content-encoding": "gzip"}, *pieces, coder.flush()))
+    async with client.sse("GET", "https://h") as events:
+        assert [(event.data, trio.current_time()) async for event in events] == [("0", 0), ("1", 5), ("2", 10)]
+    assert pool.leases[0].ended == "finished"
+
+
+async def test_the_place_in_the_stream_is_that_of_the_event_given_out_last() -> None:
+    pieces = [b"retry: 1500\nid: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\n\n", b"retry: x\n\n"]
+    client, _ = client_for(Answer(200, STREAM, *pieces))
+    async with client.sse("GET", "https://h") as events:
+        assert (events.last_event_id, events.retry) == ("", None)
+        assert (await anext(events)).data == "a"
+        assert (events.last_event_id, events.retry) == ("1", 1500)
+        assert (await anext(events)).data == "b"
+        # The block after it has no data, so that it is no event, but it moves the place.
+        assert events.last_event_id == "3"
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+        assert (events.last_event_id, events.retry) == ("3", 1500)
+
+
+# ---- the time between two events -------------------------------------------------------------------------------------
+
+
+async def test_signs_of_life_are_no_events(autojump_clock: trio.testing.MockClock) -> None:
+    pieces = [b"data: 1\n\n", *[10.0, b": still here\n\n"] * 10]
+    client, pool = client_for(Answer(200, STREAM, *pieces), timeout=30)
+    async with client.sse("GET", "https://h", event_timeout=45) as events:
+        assert (await anext(events)).data == "1"
+        with pytest.raises(
+            ReadTimeout, match="event_timeout of 45 s passed while waiting for the next event"
+        ) as caught:
+            await anext(events)
+    assert trio.current_time() == 45
+    assert (caught.value.limit, caught.value.seconds, caught.value.phase) == ("event_timeout", 45, "read")
+    assert str(caught.value.origin) == "https://h"
+    assert pool.leases[0].ended == "discarded"
+
+
+@pytest.mark.parametrize(
+    ("limits", "limit", "at"),
+    [
+        (Timeouts(read=5), "read_timeout", 10),
+        (Timeouts(read=30), "event_timeout", 15),
+        (Timeouts(read=30, total=12), "total_timeout", 12),
+    ],
+)
+async def test_the_earliest_limit_is_the_one_that_ends_it(
+    limits: Timeouts, limit: str, at: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    client, _ = client_for(Answer(200, STREAM, 4.0, b"data: 1\n\n", 1.0, b":\n", 100.0), timeout=limits)
+    async with client.sse("GET", "https://h", event_timeout=11) as events:
+        await anext(events)
+        with pytest.raises(ReadTimeout) as caught:
+            await anext(events)
+    assert caught.value.limit == limit
+    assert trio.current_time() == at
+
+
+async def test_the_clock_stands_while_the_consumer_holds_an_event(autojump_clock: trio.testing.MockClock) -> None:
+    client, pool = client_for(Answer(200, STREAM, b"data: 1\n\ndata: 2\n\n", b"data: 3\n\n", 4.0, b"data: 4\n\n"))
+    async with client.sse("GET", "https://h", event_timeout=5) as events:
+        async for _ in events:
+            await trio.sleep(100)
+    assert trio.current_time() == 404
+    assert pool.leases[0].ended == "finished"
+
+
+@pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf")])
+async def test_an_event_timeout_has_a_range(wrong: float) -> None:
+    client, _ = client_for(Answer())
+    with pytest.raises(ValueError, match="event_timeout must be more than 0"):
+        client.sse("GET", "https://h", event_timeout=wrong)
+
+
+@pytest.mark.parametrize("wrong", ["1", True, Timeouts()])
+async def test_an_event_timeout_is_a_number(wrong: Any) -> None:
+    client, _ = client_for(Answer())
+    with pytest.raises(TypeError, match="event_timeout must be a number"):
+        client.sse("GET", "https://h", event_timeout=wrong)

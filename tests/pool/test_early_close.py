@@ -101,9 +101,7 @@ async def test_a_caller_cancelled_at_the_end_leaves_the_connection_to_the_pool(a
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("low_level", [False, True])
-async def test_a_cancelled_caller_has_no_time_for_a_rest(
-    tls: bool, low_level: bool, autojump_clock: MockClock
-) -> None:
+async def test_a_cancelled_caller_has_no_time_for_a_rest(tls: bool, low_level: bool, autojump_clock: MockClock) -> None:
     async with scene(serves_events(0.05), tls=tls) as s:
         with trio.CancelScope() as scope:
             if low_level:

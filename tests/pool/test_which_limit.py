@@ -7,9 +7,12 @@ import pickle
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 import penstock
+from penstock._net.timer import PhaseTimer, Watchdog
 from penstock.testing import chunk, head, serve_ok, stall
+from tests.support.h2_peer import H2Peer, H2Script
 from tests.support.scene import scene
 
 if TYPE_CHECKING:
@@ -34,6 +37,32 @@ async def drip(peer: ScriptedPeer) -> None:
         await peer.send(chunk(b"x"))
 
 
+OK = [(b":status", b"200")]
+
+
+async def stall_h2(peer: H2Peer) -> None:
+    await peer.request()
+    await peer.wait_closed()
+
+
+async def one_piece_h2(peer: H2Peer) -> None:
+    request = await peer.request()
+    await peer.headers(request.stream, OK)
+    await peer.data(request.stream, b"x")
+    await peer.wait_closed()
+
+
+async def drip_h2(peer: H2Peer) -> None:
+    request = await peer.request()
+    await peer.headers(request.stream, OK)
+    while True:
+        await peer.wait(1)
+        await peer.data(request.stream, b"x")
+
+
+OVER_HTTP2 = {stall: H2Script(stall_h2), one_piece: H2Script(one_piece_h2), drip: H2Script(drip_h2)}
+
+
 def check(error: penstock.TimeoutException, limit: str, seconds: float, phase: str) -> None:
     for one in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):
         assert (one.limit, one.seconds, one.phase) == (limit, seconds, phase)
@@ -41,28 +70,28 @@ def check(error: penstock.TimeoutException, limit: str, seconds: float, phase: s
 
 
 @pytest.mark.parametrize(
-    ("handler", "limits", "limit", "seconds", "phase"),
+    ("handler", "limits", "expected"),
     [
-        (stall, penstock.Timeouts(read=3), "read_timeout", 3, "first_byte"),
-        (stall, penstock.Timeouts(read=3, first_byte=9), "first_byte_timeout", 9, "first_byte"),
-        (stall, penstock.Timeouts(read=3, first_byte=9, total=7), "total_timeout", 7, "first_byte"),
-        (one_piece, penstock.Timeouts(read=3, first_byte=9), "read_timeout", 3, "read"),
-        (drip, penstock.Timeouts(read=3, total=7.5), "total_timeout", 7.5, "read"),
+        (stall, penstock.Timeouts(read=3), ("read_timeout", 3, "first_byte")),
+        (stall, penstock.Timeouts(read=3, first_byte=9), ("first_byte_timeout", 9, "first_byte")),
+        (stall, penstock.Timeouts(read=3, first_byte=9, total=7), ("total_timeout", 7, "first_byte")),
+        (one_piece, penstock.Timeouts(read=3, first_byte=9), ("read_timeout", 3, "read")),
+        (drip, penstock.Timeouts(read=3, total=7.5), ("total_timeout", 7.5, "read")),
     ],
 )
+@pytest.mark.parametrize("http1", [True, False], ids=["HTTP/1.1", "HTTP/2"])
 async def test_an_answer_that_is_late(
+    http1: bool,
     handler: Handler,
     limits: penstock.Timeouts,
-    limit: str,
-    seconds: float,
-    phase: str,
+    expected: tuple[str, float, str],
     autojump_clock: MockClock,
 ) -> None:
-    async with scene(handler) as s:
+    async with scene(handler if http1 else OVER_HTTP2[handler], http1=http1) as s:
         with pytest.raises(penstock.ReadTimeout) as caught:
             await s.client.get(s.url, timeout=limits)
-        assert autojump_clock.current_time() == seconds
-        check(caught.value, limit, seconds, phase)
+        assert autojump_clock.current_time() == expected[1]
+        check(caught.value, *expected)
         assert s.pool.statistics().active == 0
 
 
@@ -113,7 +142,6 @@ async def test_a_prewarm_that_is_late(autojump_clock: MockClock) -> None:
 
 async def test_a_body_that_takes_its_time_meets_no_limit(autojump_clock: MockClock) -> None:
     """A slow producer is the caller's own code, which never runs under a limit of the network."""
-    import trio
 
     async def slowly() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -128,3 +156,31 @@ async def test_a_body_that_takes_its_time_meets_no_limit(autojump_clock: MockClo
             await s.client.post(s.url, content=slowly(), timeout=penstock.Timeouts(total=60))
         assert s.pool.statistics().active == 0
     check(caught.value, "total_timeout", 60, "write")
+
+
+class Interrupted:
+    """Goes on to the next phase when it is interrupted, as an upload does whose connection breaks."""
+
+    def __init__(self, timer: PhaseTimer) -> None:
+        self.timer = timer
+        self.times = 0
+
+    def interrupt(self) -> None:
+        self.times += 1
+        self.timer.first_byte()
+
+
+async def test_the_limit_that_passed_first_is_the_one_that_is_named(autojump_clock: MockClock) -> None:
+    watchdog = Watchdog()
+    timer = PhaseTimer(penstock.Timeouts(write=2, total=1))
+    target = Interrupted(timer)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watchdog.run)
+        with pytest.raises(penstock.WriteTimeout) as caught, timer:
+            timer.guard(target, watchdog)
+            timer.write()
+            await trio.sleep(5)
+            raise penstock.ReadError("closed")
+        nursery.cancel_scope.cancel()
+    assert target.times == 1
+    check(caught.value, "total_timeout", 1, "write")

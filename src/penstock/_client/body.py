@@ -14,6 +14,7 @@ import trio
 
 from .._errors import ProtocolReason, RemoteProtocolError, RequestError, StreamClosed, StreamConsumed, StreamError
 from .._http.coding import make_decoder
+from .._net.timer import EventTimer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -67,6 +68,11 @@ class ResponseBody:
             state["_state"] = BodyState.CLOSED
         return None, {**state, "_lease": None, "_decoder": None, "_timer": None}
 
+    def limit_events(self, event_timeout: float) -> EventTimer:
+        """Have the reads to come limited in the time between two events, too."""
+        self._timer = timer = EventTimer(self._timer, event_timeout)
+        return timer
+
     def name_lease(self) -> None:
         """Tell the lease what it is for, in case it is forgotten unclosed."""
         if self._lease is not None:
@@ -108,12 +114,13 @@ class ResponseBody:
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def read_start(self, limit: int) -> bytes:
-        """Read at most `limit` bytes, decoded, and give up the rest."""
+    async def read_start(self, limit: int, seconds: float) -> bytes:
+        """Read at most `limit` bytes, decoded, and what comes within so many seconds, and give up the rest."""
         self.claim()
         start = bytearray()
-        while len(start) < limit and (piece := await self.next_decoded()):
-            start += piece
+        with trio.move_on_after(seconds):
+            while len(start) < limit and (piece := await self.next_decoded()):
+                start += piece
         self.release()
         return bytes(start[:limit])
 

@@ -75,6 +75,25 @@ class Call:
         self.trailers = trailers
         self.wire = wire or build_request(url.origin, method, url.raw_target, fields, body, trailers=trailers)
 
+    def with_field(self, name: bytes, value: bytes) -> Call:
+        """The same request with a field set, for a body that can be sent again.
+
+        Raises:
+            LocalProtocolError: the field cannot be sent.
+        """
+        fields = [field for field in self.fields if field[0] != name]
+        return Call(
+            self.method,
+            self.url,
+            [*fields, (name, value)],
+            self.body,
+            limits=self.limits,
+            priority=self.priority,
+            tenant=self.tenant,
+            max_redirects=self.max_redirects,
+            trailers=self.trailers,
+        )
+
     def __getstate__(self) -> tuple[None, dict[str, object]]:
         """What a pickled response tells of its request: everything but its content, which is no part of the answer."""
         state = {name: getattr(self, name) for name in self.__slots__}

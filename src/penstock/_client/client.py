@@ -9,12 +9,16 @@ from .._config import PoolConfig
 from .._errors import PoolClosed, RequestError
 from .._pool.pool import Pool
 from .body import ResponseBody, explain_too_large
-from .limits import MAX_CONTENT_SIZE, UNSET, check_content_size
+from .event_streams import EventStreamContext
+from .json_lines import JSONLineStreamContext
+from .limits import MAX_CONTENT_SIZE, UNSET, check_content_size, check_event_timeout
 from .option_names import OPTION_NAMES, explain_unknown
+from .reconnect import Reconnect
 from .redirects import follow, is_redirect
 from .request import Composer
 from .response import Response
-from .streams import EventStreamContext, StreamContext
+from .stream_kinds import StreamKind
+from .streams import StreamContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -200,41 +204,95 @@ class Client:
         """
         return StreamContext(self._open_stream, self._compose("stream", method, url, options))
 
-    def sse(self, method: str, url: str, **options: Unpack[RequestOptions]) -> EventStreamContext:
+    def sse(
+        self,
+        method: str,
+        url: str,
+        *,
+        event_timeout: float | None = None,
+        reconnect: Reconnect | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> EventStreamContext:
         """Send a request and hand out the server-sent events that answer it.
 
         Use it as `async with client.sse("POST", url, json=…) as events:` and `async for event in events:`. Leaving the
-        block gives up what is left; the arguments are those of `request`. It does not reconnect.
+        block gives up what is left, as `Response.aclose` does.
+
+        Args:
+            method: as in `request`.
+            url: as in `request`.
+            event_timeout: seconds that may pass, while you wait for an event, until it is there; None for no limit.
+                Comments and other signs of life do not count, as they do for the read limit. The connection is given
+                up when it passes.
+            reconnect: how to ask again, with Last-Event-ID, once the stream has ended or broken off; None for not at
+                all. The total limit covers all of it. An answer of 204 ends the iteration.
+            **options: as in `request`.
 
         Raises:
             HTTPStatusError: the status is not 2xx; the start of the body has been read.
-            RemoteProtocolError: the answer is no event stream (`reason` CONTENT_TYPE), an event is too large.
+            ContentTypeError: the answer is no event stream; likewise.
+            RemoteProtocolError: an event is too large.
+            ReadTimeout: a limit passed; its `limit` tells which.
+            ValueError: `event_timeout` is out of range, or the body cannot be sent again to reconnect.
+            TypeError: an argument has the wrong type.
         """
-        return EventStreamContext(self._open_stream, self._compose("sse", method, url, options, for_events=True))
+        check_event_timeout(event_timeout)
+        if reconnect is not None and not isinstance(reconnect, Reconnect):
+            raise TypeError(f"reconnect must be a Reconnect or None, not {reconnect!r}")
+        call = self._compose("sse", method, url, options, kind=StreamKind.EVENTS)
+        if reconnect is not None and not call.body.is_replayable:
+            raise ValueError("reconnect: this body can be sent only once; pass bytes or a file that can seek")
+        return EventStreamContext(
+            self._open_stream, call, event_timeout=event_timeout, reconnect=reconnect, chance=self._chance
+        )
+
+    def json_lines(self, method: str, url: str, **options: Unpack[RequestOptions]) -> JSONLineStreamContext:
+        """Send a request and hand out the values of the JSON lines that answer it (JSON Lines, NDJSON).
+
+        Use it as `async with client.json_lines("POST", url, json=…) as values:` and `async for value in values:`.
+        Leaving the block gives up what is left, as `Response.aclose` does; the arguments are those of `request`.
+
+        Raises:
+            HTTPStatusError: the status is not 2xx; the start of the body has been read.
+            ContentTypeError: the answer is no JSON lines; likewise.
+            DecodingError: a line is no JSON; the iteration can go on with the next.
+            RemoteProtocolError: a line is too large.
+        """
+        call = self._compose("json_lines", method, url, options, kind=StreamKind.JSON_LINES)
+        return JSONLineStreamContext(self._open_stream, call)
 
     def _compose(
-        self, caller: str, method: str, url: str, options: RequestOptions, *, for_events: bool = False
+        self, caller: str, method: str, url: str, options: RequestOptions, *, kind: StreamKind | None = None
     ) -> Call:
         if self._state is ClientState.CLOSED:
             # It has forgotten what it was asked for, and is to remember nothing new.
             self._explain_no_pool()
         if not OPTION_NAMES.issuperset(options):
             raise explain_unknown(caller, options)
-        return self._composer.compose(method, url, for_events=for_events, **options)
+        return self._composer.compose(method, url, kind=kind, **options)
 
     def _settle(self, caller: str, method: str, url: str, options: RequestOptions) -> Call:
         if self._pool is None:
             self._explain_no_pool()
         return self._compose(caller, method, url, options) if options else self._composer.recall(method, url)
 
-    def _open_stream(self, call: Call) -> Coroutine[Any, Any, Response]:
-        return self._answer(call, streams=True)
+    def _open_stream(self, call: Call, total_at: float | None = None) -> Coroutine[Any, Any, Response]:
+        return self._answer(call, streams=True, total_at=total_at)
 
-    async def _answer(self, call: Call, *, streams: bool = False) -> Response:
-        """Have a call answered, or the one that redirects lead to; the answer is read unless it `streams`."""
+    def _chance(self) -> float:
+        pool = self._pool or self._explain_no_pool()
+        return pool._chance()
+
+    async def _answer(self, call: Call, *, streams: bool = False, total_at: float | None = None) -> Response:
+        """Have a call answered, or the one that redirects lead to; the answer is read unless it `streams`.
+
+        The total limit ends at `total_at` if that is given.
+        """
         pool = self._pool or self._explain_no_pool()
         history: tuple[Response, ...] = ()
         with pool._timer(call.limits) as timer:
+            if total_at is not None:
+                timer.end_by(total_at)
             try:
                 head, lease = await pool._exchange(
                     call.url.origin,

@@ -16,6 +16,7 @@ from .lines import LineSplitter
 
 if TYPE_CHECKING:
     from .._http.sse import ServerSentEvent
+    from .._net.timer import EventTimer
     from .body import ResponseBody
 
 
@@ -128,22 +129,51 @@ class LineIterator:
 
 
 class EventIterator:
-    """Server-sent events."""
+    """Server-sent events.
 
-    __slots__ = ("_parser", "_ready", "_source")
+    Args:
+        source: where they come from.
+        timer: limits the time between two events, if that is not None.
+        last_event_id: what an earlier stream ended with, if this one goes on with it.
+        retry: likewise.
+    """
 
-    def __init__(self, source: PieceSource) -> None:
+    __slots__ = ("_is_over", "_last_id", "_parser", "_ready", "_source", "_timer")
+
+    def __init__(
+        self,
+        source: PieceSource,
+        *,
+        timer: EventTimer | None = None,
+        last_event_id: str = "",
+        retry: int | None = None,
+    ) -> None:
         self._source = source
-        self._parser: EventParser | None = EventParser()
+        self._timer = timer
+        self._parser = EventParser(last_event_id=last_event_id, retry=retry)
+        self._is_over = False
+        self._last_id = last_event_id
         # The next one last. A deque would take 760 bytes for each stream, which mostly has none ready.
         self._ready: list[ServerSentEvent] = []
 
     def __aiter__(self) -> Self:
         return self
 
+    @property
+    def last_event_id(self) -> str:
+        """The last event id as of the latest event that was given out."""
+        return self._last_id if self._ready else self._parser.last_event_id
+
+    @property
+    def retry(self) -> int | None:
+        """The latest reconnection time in milliseconds, None if the server set none."""
+        return self._parser.retry
+
     async def __anext__(self) -> ServerSentEvent:
+        if self._timer is not None and not self._ready:
+            self._timer.expect_event()
         while not self._ready:
-            if self._parser is None:
+            if self._is_over:
                 raise StopAsyncIteration
             piece = await self._source.next_decoded()
             try:
@@ -152,8 +182,10 @@ class EventIterator:
                     self._ready.reverse()
                 else:
                     self._parser.finish()
-                    self._parser = None
+                    self._is_over = True
             except RequestError as error:
                 self._source.fail(error)
                 raise
-        return self._ready.pop()
+        event = self._ready.pop()
+        self._last_id = event.id
+        return event

@@ -67,6 +67,22 @@ def check_content_size(size: int | None) -> int | None:
     return size
 
 
+def check_event_timeout(event_timeout: float | None) -> float | None:
+    """Return what may be an `event_timeout`.
+
+    Raises:
+        TypeError: it is neither a number nor None.
+        ValueError: it is a number that is not positive and finite.
+    """
+    if event_timeout is None:
+        return None
+    if isinstance(event_timeout, bool) or not isinstance(event_timeout, int | float):
+        raise TypeError(f"event_timeout must be a number of seconds or None, not {event_timeout!r}")
+    if not isfinite(event_timeout) or event_timeout <= 0:
+        raise ValueError(f"event_timeout must be more than 0 and finite (None for no limit), not {event_timeout!r}")
+    return event_timeout
+
+
 @lru_cache(maxsize=64)
 def _each_phase(seconds: float) -> Timeouts:
     return Timeouts(connect=seconds, read=seconds, write=seconds, pool=seconds)

@@ -26,6 +26,7 @@ from .call import Call
 from .fields import encode_fields, to_texts
 from .json_codec import find_dumps
 from .limits import UNSET, to_timeouts
+from .stream_kinds import StreamKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,12 +40,15 @@ if TYPE_CHECKING:
 
 USER_AGENT = b"penstock/" + __version__.encode()
 
-# The HTML standard §9.2.2; compression would only hold events back.
-_FOR_EVENTS: HeaderList = [
-    (b"accept", b"text/event-stream"),
-    (b"accept-encoding", b"identity"),
-    (b"cache-control", b"no-store"),
-]
+_FOR_STREAMS: dict[StreamKind, HeaderList] = {
+    # The HTML standard §9.2.2; compression would only hold events back.
+    StreamKind.EVENTS: [
+        (b"accept", StreamKind.EVENTS.accept),
+        (b"accept-encoding", b"identity"),
+        (b"cache-control", b"no-store"),
+    ],
+    StreamKind.JSON_LINES: [(b"accept", StreamKind.JSON_LINES.accept)],
+}
 
 _STANDARD_METHODS = {
     name: name.encode() for name in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
@@ -58,8 +62,8 @@ _LONGEST_KNOWN = 2048
 
 # Other types may be equal to these and say something else.
 _TEXT = frozenset({str, bytes})
-#: Where fields go, the type of the content, whether events are asked for, and what the caller passed.
-_Asked = tuple[Origin, bytes | None, bool, tuple[tuple[str | bytes, str | bytes], ...]]
+#: Where fields go, the type of the content, what kind of stream is asked for, and what the caller passed.
+_Asked = tuple[Origin, bytes | None, StreamKind | None, tuple[tuple[str | bytes, str | bytes], ...]]
 
 
 class RequestOptions(TypedDict, total=False):
@@ -171,9 +175,9 @@ class Composer:
         affinity: str | None = None,
         retry: RetryPolicy | Unset | None = UNSET,
         follow_redirects: bool | None = None,
-        for_events: bool = False,
+        kind: StreamKind | None = None,
     ) -> Call:
-        """Settle one request; `for_events` asks for an event stream where the caller's headers do not say otherwise."""
+        """Settle one request; `kind` asks for such a stream where the caller's headers do not say otherwise."""
         try:
             verb = _STANDARD_METHODS[method]
         except (KeyError, TypeError):
@@ -204,7 +208,7 @@ class Composer:
             body, content_type = self._encode_body(json, content, data, files)
         ending = None if trailers is None else make_trailers(trailers)
         given = () if headers is None else _to_items(headers)
-        asked = where.origin, content_type, for_events, given
+        asked = where.origin, content_type, kind, given
         fields, header_set = self._settled.get(asked) or self._settle(asked)
         policy = self._retry if retry is UNSET else check_retry(retry)
         if policy is not None and policy.idempotency_key is not None and verb not in IDEMPOTENT:
@@ -226,14 +230,14 @@ class Composer:
 
     def _settle(self, asked: _Asked) -> tuple[HeaderList, HeaderSet]:
         """The fields of a request, by themselves and checked together; remembered, since most come again."""
-        origin, content_type, for_events, given = asked
+        origin, content_type, kind, given = asked
         fields = self._defaults
         has_boundary = content_type is not None and content_type.startswith(_MULTIPART)
         if content_type is not None:
             of_body = [(b"content-type", content_type)]
             fields = merge(fields, of_body) if has_boundary else merge(of_body, fields)
-        if for_events:
-            fields = merge(fields, _FOR_EVENTS)
+        if kind is not None:
+            fields = merge(fields, _FOR_STREAMS[kind])
         if given:
             own = to_fields(given)
             if has_boundary and any(name == b"content-type" for name, _ in own):

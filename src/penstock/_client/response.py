@@ -11,6 +11,7 @@ from .._http.headers import Headers
 from .charset import find_charset
 from .iterators import BytesIterator, EventIterator, KeptContent, LineIterator, RawIterator
 from .json_codec import find_loads
+from .json_lines import JSONLineIterator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,6 +238,15 @@ class Response:
         """The body as lines of text without their ends; a line ends at LF, CR or CRLF and nowhere else."""
         return LineIterator(self._source(), self.encoding)
 
+    def aiter_json_lines(self) -> JSONLineIterator:
+        """The body as JSON lines, whatever its content type; `Client.json_lines` checks that.
+
+        Each line is one value, read by the client's `json_loads`; empty lines are skipped. A line that is no JSON is a
+        `DecodingError` with its number as `line`, and the iteration can go on with the next. A line of more than 16 MiB
+        is a `RemoteProtocolError`.
+        """
+        return JSONLineIterator(self._source(), self._call, self._loads or find_loads())
+
     def aiter_sse(self) -> EventIterator:
         """The body as server-sent events, whatever its content type; `Client.sse` checks that."""
         return EventIterator(self._source())
@@ -285,10 +295,18 @@ class Response:
         """Tell the lease what it is for, in case the response is forgotten unclosed."""
         self._unread.name_lease()
 
-    async def _read_start(self, limit: int) -> bytes:
-        """Keep at most `limit` bytes of the body, and give up the rest."""
-        self._content = await self._unread.read_start(limit)
+    async def _read_start(self, limit: int, seconds: float) -> bytes:
+        """Keep at most `limit` bytes of the body, what comes within so many seconds, and give up the rest."""
+        self._content = await self._unread.read_start(limit, seconds)
         return self._content
+
+    def _iterate_events(
+        self, event_timeout: float | None, *, last_event_id: str = "", retry: int | None = None
+    ) -> EventIterator:
+        """The body as events; of a stream that goes on with another one, after what that had set."""
+        source = self._source()
+        timer = None if event_timeout is None else self._unread.limit_events(event_timeout)
+        return EventIterator(source, timer=timer, last_event_id=last_event_id, retry=retry)
 
     def _source(self) -> PieceSource:
         return self._unread.claim() if self._content is None else KeptContent(self._content)

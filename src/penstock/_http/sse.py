@@ -56,6 +56,8 @@ class EventParser:
 
     Args:
         max_event_size: bytes of one event's data lines, each counted with 8 more, and of any one line.
+        last_event_id: the id that holds until the stream sets one, where it goes on with an earlier stream.
+        retry: likewise.
 
     Attributes:
         last_event_id: what to send as Last-Event-ID when the stream is opened again.
@@ -79,7 +81,9 @@ class EventParser:
         "retry",
     )
 
-    def __init__(self, *, max_event_size: int = MAX_EVENT_SIZE) -> None:
+    def __init__(
+        self, *, max_event_size: int = MAX_EVENT_SIZE, last_event_id: str = "", retry: int | None = None
+    ) -> None:
         self._max_size = max_event_size
         self._is_at_start = True
         self._line = bytearray()
@@ -87,11 +91,11 @@ class EventParser:
         self._data: list[bytes] = []
         self._size = 0
         self._type = ""
-        self._id = ""
+        self._id = last_event_id
         self._retry: int | None = None
         self._failure: RemoteProtocolError | None = None
-        self.last_event_id = ""
-        self.retry: int | None = None
+        self.last_event_id = last_event_id
+        self.retry = retry
         self.comments = 0
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:

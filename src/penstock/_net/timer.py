@@ -174,13 +174,18 @@ class PhaseTimer:
     def check(self, now: float) -> None:
         """Interrupt if the time has come; called by the watchdog."""
         guard = self._guard
-        if self._target is None or guard is None:
+        if self._target is None or guard is None or self._late is not None:
+            # What was interrupted may still say what it waits for next; the limit that passed first is what counts.
             return
         if now < self._due:
             guard.watchdog.schedule(guard, self._due)
             return
         self.late = self._explain()
         self._target.interrupt()
+
+    def end_by(self, at: float) -> None:
+        """The total limit ends at this time, for a request that goes on with an earlier one; before anything waits."""
+        self._due = self.total_at = at
 
     def write(self) -> None:
         """From now on the limit between two accepted pieces of the request holds."""
@@ -218,9 +223,7 @@ class PhaseTimer:
         else:
             name, seconds = f"{phase}_timeout", getattr(limits, phase)
         error = _TIMEOUTS.get(phase, ReadTimeout)
-        return error(
-            f"{name} of {seconds:g} s passed while {_DOING[phase]}", limit=name, seconds=seconds, phase=phase
-        )
+        return error(f"{name} of {seconds:g} s passed while {_DOING[phase]}", limit=name, seconds=seconds, phase=phase)
 
 
 class EventTimer(PhaseTimer):

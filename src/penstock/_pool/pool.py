@@ -238,6 +238,10 @@ class Pool:
         """A timer for one request of a caller who may use the pool: in this run and process, while it is open."""
         return PhaseTimer(limits, self._runner.clock)
 
+    def _chance(self) -> float:
+        """A random number from 0 to 1, for jitter."""
+        return self._runner.chance()
+
     async def _exchange(
         self,
         origin: Origin,

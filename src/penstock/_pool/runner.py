@@ -65,7 +65,8 @@ class Runner:
         upstreams: dict[Origin, Upstream],
         seed: int | None,
     ) -> None:
-        self.machine = PoolMachine(config, chance=random.Random(seed).random)  # noqa: S311 - jitter, no secret
+        self.chance = random.Random(seed).random  # noqa: S311 - jitter, no secret
+        self.machine = PoolMachine(config, chance=self.chance)
         self.instruments = Instruments()
         self.config = config
         self.watchdog = Watchdog()

@@ -1,0 +1,66 @@
+"""Whether and when an event stream that ended is asked for again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from .._errors import (
+    AddressNotAllowed,
+    NetworkError,
+    PoolTimeout,
+    ProtocolReason,
+    RemoteProtocolError,
+    TimeoutException,
+    TLSError,
+    TransportError,
+)
+from .._validators import fraction, seconds, whole
+
+#: Of the protocol errors those that mean a stream which broke off, and no server that breaks the rules.
+_BROKEN_OFF: Final = frozenset({ProtocolReason.TRUNCATED, ProtocolReason.RESET, ProtocolReason.GOAWAY})
+
+#: Doubling more often than this changes nothing: every longest delay is reached by then.
+_MAX_DOUBLINGS: Final = 40
+
+
+@attrs.frozen(kw_only=True)
+class Reconnect:
+    """How an event stream is asked for again when it has ended or broken off, with Last-Event-ID.
+
+    For servers that can resume a stream, and for bodies that can be sent again. Before attempt n in a row the wait is
+    `delay` × 2^(n−1), at most `max_delay`, made longer by a random part of up to `jitter` of itself. The time that the
+    server sets with `retry:` takes the place of `delay`.
+
+    Attributes:
+        max_attempts: attempts in a row without an event, at least 1.
+        delay: seconds before the first.
+        max_delay: the longest wait in seconds, before jitter; it also bounds what the server sets.
+        jitter: 0 to 1.
+
+    Raises:
+        ValueError: a value is out of range.
+        TypeError: a value has the wrong type.
+    """
+
+    # The HTML standard leaves all of these to the client, and names a few seconds for the delay.
+    max_attempts: int = attrs.field(default=5, validator=whole(1))
+    delay: float = attrs.field(default=3.0, validator=seconds(optional=False, zero=True))
+    max_delay: float = attrs.field(default=60.0, validator=seconds(optional=False))
+    jitter: float = attrs.field(default=0.5, validator=fraction())
+
+    def pause(self, attempt: int, retry: float | None, chance: float) -> float:
+        """Seconds to wait before an attempt (from 1); `retry` is what the server set, `chance` is from 0 to 1."""
+        base = self.delay if retry is None else retry
+        full = min(self.max_delay, base * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
+        return full * (1.0 + self.jitter * chance)
+
+
+def is_interruption(error: TransportError) -> bool:
+    """Whether a stream that failed like this may be asked for again."""
+    if isinstance(error, TimeoutException):
+        return error.limit != "total_timeout" and not isinstance(error, PoolTimeout)
+    if isinstance(error, RemoteProtocolError):
+        return error.reason in _BROKEN_OFF
+    return isinstance(error, NetworkError) and not isinstance(error, TLSError | AddressNotAllowed)
