@@ -100,6 +100,34 @@ async def sends_events(peer: ScriptedPeer) -> None:
         await peer.send(chunk(b""))
 
 
+async def breaks_streams_off(peer: ScriptedPeer) -> None:
+    """Breaks off after two events of a stream, and goes on with it when it is asked again."""
+    while True:
+        request = await peer.expect_request()
+        if request.target.startswith(b"/rival"):
+            await peer.respond(200, [(b"x-target", request.target)], b"ok")
+            continue
+        goes_on = (b"last-event-id", b"2") in request.headers
+        await peer.send(head(200, [(b"content-type", b"text/event-stream"), (b"transfer-encoding", b"chunked")]))
+        await peer.wait(0.002)
+        if goes_on:
+            await peer.send(chunk(b"id: 3\ndata: [DONE]\n\n"))
+            await peer.wait(0.002)
+            await peer.send(chunk(b""))
+        else:
+            await peer.send(chunk(b"id: 1\ndata: 1\n\nid: 2\ndata: 2\n\n"))
+            await peer.wait(0.002)
+            peer.fin()
+            return
+
+
+async def refuses_streams(peer: ScriptedPeer) -> None:
+    """Answers a stream with something else, in two pieces."""
+    while True:
+        request = await peer.expect_request()
+        await peer.respond(200, [(b"x-target", request.target)], b"ok", pieces=60, every=0.002)
+
+
 async def redirects(peer: ScriptedPeer) -> None:
     while True:
         request = await peer.expect_request()
@@ -169,6 +197,29 @@ async def stop_at_done(_: penstock.Pool, client: penstock.Client, url: str) -> N
         async for event in events:
             if event.data == "[DONE]":
                 break
+
+
+async def go_on_where_it_broke_off(_: penstock.Pool, client: penstock.Client, url: str) -> None:
+    policy = penstock.Reconnect(delay=0.003)
+    async with client.sse("GET", f"{url}/victim", event_timeout=5, reconnect=policy) as events:
+        async for event in events:
+            if event.data == "[DONE]":
+                break
+
+
+async def expect_json_lines(_: penstock.Pool, client: penstock.Client, url: str) -> None:
+    with pytest.raises(penstock.ContentTypeError):
+        async with client.json_lines("GET", f"{url}/victim"):
+            raise AssertionError
+
+
+async def close_a_lease(pool: penstock.Pool, _: penstock.Client, url: str) -> None:
+    async with pool.acquire(url) as lease:
+        await lease.request("GET", "/victim")
+        while b"DONE" not in await lease.read():
+            pass
+        await lease.aclose()
+        await trio.sleep(0.001)
 
 
 async def follow(_: penstock.Pool, client: penstock.Client, url: str) -> None:
@@ -266,6 +317,9 @@ CASES = {
     "body left early, over TLS": Case(sends_chunks, leave_early, tls=True, rivals=1),
     "body left unread": Case(keeps, leave_unread, rivals=2),
     "events": Case(sends_events, stop_at_done, rivals=1),
+    "lease closed by hand": Case(sends_events, close_a_lease, rivals=1),
+    "events that break off": Case(breaks_streams_off, go_on_where_it_broke_off, rivals=1),
+    "another type": Case(refuses_streams, expect_json_lines, rivals=1),
     "upload": Case(keeps, upload, rivals=2),
     "upload under back-pressure": Case(keeps, upload_much, rivals=1),
     "upload refused early": Case(refuses_early, upload, rivals=1),

@@ -68,6 +68,22 @@ def streams(case: Case) -> H2Server:
     return H2Server(app, max_concurrent_streams=case.streams)
 
 
+def streams_events(case: Case) -> H2Server:
+    """Sends events, and the end a little later than the last of them."""
+
+    async def app(request: Incoming) -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            yield b"data: 1\n\n"
+            await trio.sleep(0.001)
+            yield b"data: [DONE]\n\n"
+            await trio.sleep(0.003)
+
+        fields = [(b"x-target", request.path), (b"content-type", b"text/event-stream")]
+        return Response(fields=fields, body=body())
+
+    return H2Server(app, max_concurrent_streams=case.streams)
+
+
 def echoes(case: Case) -> H2Server:
     """Sends back what it gets while it gets it, with small windows."""
 
@@ -221,6 +237,13 @@ async def leave_early(client: penstock.Client, url: str) -> None:
             break
 
 
+async def stop_at_done(client: penstock.Client, url: str) -> None:
+    async with client.sse("GET", f"{url}/victim", event_timeout=5) as events:
+        async for event in events:
+            if event.data == "[DONE]":
+                break
+
+
 async def upload(client: penstock.Client, url: str) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -314,6 +337,8 @@ CASES = {
     "body": Case(streams, read_by_and_by),
     "body over TLS": Case(streams, read_by_and_by, tls=True),
     "body left early": Case(streams, leave_early),
+    "events": Case(streams_events, stop_at_done),
+    "events with contention": Case(streams_events, stop_at_done, streams=1),
     "body with contention": Case(streams, read_by_and_by, streams=1),
     "upload": Case(echoes, upload),
     "upload through small windows": Case(echoes, upload_much),
