@@ -147,6 +147,7 @@ CONFIGURED = [
     penstock.RetryPolicy,
     penstock.HTTP2Config,
     penstock.Timeouts,
+    penstock.Reconnect,
     penstock.TLSConfig,
     penstock.Upstream,
 ]

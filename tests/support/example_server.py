@@ -44,6 +44,12 @@ def _json(value: object, status: int = 200) -> Answer:
 ROUTES: dict[tuple[str, str], Callable[[bytes], Answer]] = {
     ("GET", "/v1/models"): _models,
     ("GET", "/v1/log"): lambda _: (200, "text/plain", b"opened\nserved\nclosed\n"),
+    ("GET", "/v1/log.jsonl"): lambda _: (200, "application/jsonl", b'{"level": "info"}\n{"level": "error"}\n'),
+    ("GET", "/v1/jobs/17/events"): lambda _: (
+        200,
+        "text/event-stream",
+        b"id: 1\ndata: began\n\nid: 2\nevent: done\ndata: ended\n\n",
+    ),
     ("GET", "/v1/file"): lambda _: (200, "application/octet-stream", bytes(200_000)),
     ("POST", "/v1/chat/completions"): _chat,
     ("POST", "/v1/upload"): _upload,
