@@ -183,3 +183,13 @@ def test_data_as_json() -> None:
     for data in ("", "[DONE]", "[" * 100_000, '"\ud800'):
         with pytest.raises(DecodingError):
             Event("message", data).json()
+
+
+def test_a_stream_that_goes_on_with_another_keeps_its_place() -> None:
+    parser = EventParser(last_event_id="7", retry=1000)
+    assert parser.feed(b"data: a\n\nid: 8\ndata: b\n\nid\ndata: c\n\n") == [
+        Event("message", "a", "7"),
+        Event("message", "b", "8"),
+        Event("message", "c", ""),
+    ]
+    assert (parser.last_event_id, parser.retry) == ("", 1000)

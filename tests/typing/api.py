@@ -82,7 +82,14 @@ async def client(pool: penstock.Pool) -> None:
                 assert_type(chunk, bytes)
             async for line in streamed.aiter_lines():
                 assert_type(line, str)
-        async with client.sse("POST", "/chat", json={}) as events:
+        async with client.json_lines("POST", "/generate", json={}) as values:
+            assert_type(values, penstock.JSONLineStream)
+            async for value in values:
+                assert_type(value, Any)
+        policy = penstock.Reconnect(max_attempts=3)
+        async with client.sse("POST", "/chat", json={}, event_timeout=5.0, reconnect=policy) as events:
+            assert_type(events.last_event_id, str)
+            assert_type(events.retry, int | None)
             async for event in events:
                 assert_type(event, penstock.ServerSentEvent)
                 assert_type(event.data, str)
@@ -107,6 +114,11 @@ async def errors(client: penstock.Client) -> None:
         await client.get("https://api.example.com")
     except penstock.PoolTimeout as error:
         assert_type(error.ledger, dict[str, int])
+    except penstock.TimeoutException as error:
+        assert_type(error.limit, str | None)
+        assert_type(error.seconds, float | None)
+    except penstock.ContentTypeError as error:
+        assert_type(error.content_type, str)
     except penstock.RequestError as error:
         assert_type(error.origin, penstock.Origin | None)
 

@@ -91,6 +91,7 @@ class Call:
             priority=self.priority,
             tenant=self.tenant,
             max_redirects=self.max_redirects,
+            retry=self.retry,
             trailers=self.trailers,
         )
 

@@ -174,7 +174,7 @@ class PhaseTimer:
     def check(self, now: float) -> None:
         """Interrupt if the time has come; called by the watchdog."""
         guard = self._guard
-        if self._target is None or guard is None or self._late is not None:
+        if self._target is None or guard is None or self.late is not None:
             # What was interrupted may still say what it waits for next; the limit that passed first is what counts.
             return
         if now < self._due:
