@@ -196,11 +196,12 @@ async def test_the_total_limit_is_over_all(piece: float, autojump_clock: trio.te
 
 
 async def test_the_total_limit_ends_a_wait_in_between(autojump_clock: trio.testing.MockClock) -> None:
-    client, pool = client_for(stream(b"data: a\n\n"), timeout=Timeouts(total=2))
+    client, pool = client_for(stream(b"data: a\n\n", ReadError("reset")), timeout=Timeouts(total=2))
     async with client.sse("GET", "https://h", reconnect=Reconnect()) as events:
         await anext(events)
-        with pytest.raises(ReadTimeout, match="while waiting to reconnect"):
+        with pytest.raises(ReadTimeout, match="while waiting to reconnect") as caught:
             await anext(events)
+    assert isinstance(caught.value.__cause__, ReadError)
     assert trio.current_time() == 2
     assert len(pool.sent) == 1
 
@@ -217,6 +218,16 @@ async def test_cancelled_it_is_over(at: float, autojump_clock: trio.testing.Mock
         assert scope.cancelled_caught
         with pytest.raises(StopAsyncIteration):
             await anext(events)
+
+
+async def test_an_id_that_no_field_can_carry(autojump_clock: trio.testing.MockClock) -> None:
+    client, pool = client_for(stream(b"id: a\x1bb\ndata: a\n\n"))
+    async with client.sse("GET", "https://h", reconnect=Reconnect()) as events:
+        await anext(events)
+        with pytest.raises(RemoteProtocolError, match="that no header field can carry") as caught:
+            await anext(events)
+    assert "\x1b" not in str(caught.value)
+    assert len(pool.sent) == 1
 
 
 async def test_closed_it_asks_no_more() -> None:

@@ -123,3 +123,43 @@ async def test_a_cancelled_stream_reaches_the_provider(
         assert trio.current_time() - cancelled_at < SOON
         assert await provider.wait_heard() - cancelled_at < SOON
         assert pool.statistics().active == 0
+
+
+@pytest.mark.parametrize("pause", [None, 0.03], ids=["in one piece", "30 ms later"])
+@pytest.mark.parametrize("http1", [True, False], ids=["HTTP/1.1", "HTTP/2"])
+async def test_five_streams_that_stop_at_done_use_one_connection(http1: bool, pause: float | None) -> None:
+    async def app(_: Incoming) -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            yield EVENT
+            yield b"data: [DONE]\n\n"
+            if pause is not None:
+                await trio.sleep(pause)
+
+        return Response(fields=FIELDS, body=body())
+
+    async def over_http1(peer: ScriptedPeer) -> None:
+        while True:
+            await peer.expect_request()
+            await peer.send(head(200, [*FIELDS, (b"transfer-encoding", b"chunked")]) + chunk(EVENT))
+            done = chunk(b"data: [DONE]\n\n")
+            if pause is None:
+                await peer.send(done + chunk(b""))
+            else:
+                await peer.send(done)
+                await trio.sleep(pause)
+                await peer.send(chunk(b""))
+
+    h2_server = H2Server(app)
+    async with (
+        ScriptServer(over_http1 if http1 else h2_server) as server,
+        penstock.Pool(penstock.PoolConfig(http1=http1, http2=not http1)) as pool,
+        penstock.Client(pool=pool) as client,
+    ):
+        for _ in range(5):
+            async with client.sse("POST", server.url, json={}) as events:
+                async for event in events:
+                    if event.data == "[DONE]":
+                        break
+            assert pool.statistics().active == 0
+        assert server.connections == 1
+        assert [stream.reset_code for stream in h2_server.streams] == ([] if http1 else [None] * 5)

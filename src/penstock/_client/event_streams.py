@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import trio
 
 from .._core.timers import INF
-from .._errors import ReadTimeout, TransportError
+from .._errors import LocalProtocolError, ProtocolReason, ReadTimeout, RemoteProtocolError, TransportError
 from .reconnect import is_interruption
 from .stream_kinds import StreamKind, check_answer
 
@@ -119,14 +119,12 @@ class ReconnectingEventStream(EventStream):
             StopAsyncIteration: the server says that there is no more, or it ended the stream after the last attempt.
         """
         self._is_over = True
-        call = self._call
-        if self.last_event_id:
-            call = call.with_field(b"last-event-id", self.last_event_id.encode())
+        call = self._call_at_last_event()
         while True:
             if self._attempts == self._policy.max_attempts:
                 raise StopAsyncIteration if broke is None else broke
             self._attempts += 1
-            await self._pause()
+            await self._pause(broke)
             try:
                 response = await self._open(call, self._total_at)
             except TransportError as error:
@@ -149,7 +147,22 @@ class ReconnectingEventStream(EventStream):
         self._events = response._iterate_events(self._event_timeout, last_event_id=self.last_event_id, retry=self.retry)
         self._is_over = False
 
-    async def _pause(self) -> None:
+    def _call_at_last_event(self) -> Call:
+        place = self.last_event_id
+        if not place:
+            # Maybe the caller's own field says where to begin.
+            return self._call
+        try:
+            return self._call.with_field(b"last-event-id", place.encode())
+        except LocalProtocolError as error:
+            raise RemoteProtocolError(
+                "the stream cannot be asked for again: the server set an id that no header field can carry",
+                reason=ProtocolReason.FRAMING,
+                peer_said=place.encode(),
+                origin=self._call.url.origin,
+            ) from error
+
+    async def _pause(self, broke: TransportError | None) -> None:
         retry = self.retry
         delay = self._policy.pause(self._attempts, None if retry is None else retry / 1000, self._chance())
         until = trio.current_time() + delay
@@ -163,7 +176,7 @@ class ReconnectingEventStream(EventStream):
                 origin=self._call.url.origin,
                 phase="read",
                 request_sent="fully",
-            )
+            ) from broke
 
 
 class EventStreamContext:

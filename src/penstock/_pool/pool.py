@@ -167,6 +167,7 @@ class Pool:
         """Take a connection: `async with pool.acquire("https://api.example.com") as lease:`.
 
         Waiters of one origin are served by priority, in turns between tenants, and first come, first served inside.
+        Leaving the block gives the lease up, as `Lease.aclose` does.
 
         Args:
             origin: "https://host[:port]".
