@@ -291,3 +291,14 @@ async def test_an_event_timeout_is_a_number(wrong: Any) -> None:
     client, _ = client_for(Answer())
     with pytest.raises(TypeError, match="event_timeout must be a number"):
         client.sse("GET", "https://h", event_timeout=wrong)
+
+
+async def test_a_context_is_entered_once() -> None:
+    client, pool = client_for(Answer(200, STREAM))
+    context = client.sse("GET", "https://h")
+    async with context:
+        pass
+    with pytest.raises(RuntimeError, match="opened before"):
+        async with context:
+            raise AssertionError
+    assert len(pool.sent) == 1
