@@ -39,7 +39,7 @@ NOT_ASKED = ["ASYNC114", "ASYNC910", "ASYNC911", "ASYNC912", "ASYNC913"]
 NOT_ASKED_OF_TESTS = [*NOT_ASKED, "ASYNC119", "ASYNC124", "ASYNC231", "ASYNC900"]
 
 
-def install(session: nox.Session, *groups: str, extras: str = "demo,fast,brotli,zstd") -> None:
+def install(session: nox.Session, *groups: str, extras: str = "demo,fast,brotli,zstd,socks") -> None:
     """Install Penstock as an editable package, with its extras and the named dependency groups."""
     requirements = [line for group in groups for line in nox.project.dependency_groups(PROJECT, group)]
     session.install("-e", f".[{extras}]", *requirements)

@@ -23,6 +23,9 @@ FLOORS = {
     "_retry_config": 0,
     "_tls_config": 0,
     "_http2_config": 0,
+    "_proxy_config": 0,
+    "_proxy_rules": 0,
+    "_environment": 0,
     "_validators": 0,
     "_url": 0,
     "_version": 0,
@@ -50,7 +53,7 @@ NOT_IN_CORE = {
 #: Imported where they are needed, so that `import penstock` stays cheap or works without them.
 LAZY = {
     "h11", "httptools", "h2", "hpack", "hyperframe", "certifi", "rich", "brotli", "zstandard", "trustme",
-    "cryptography",
+    "cryptography", "socksio",
 }  # fmt: skip
 
 MOST_LINES = 600

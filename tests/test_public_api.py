@@ -20,7 +20,8 @@ USE = {
 TYPES = {"RequestOptions", "TimeoutArgument"}
 
 SETTINGS = {
-    "HTTP2Config", "Origin", "PoolConfig", "Reconnect", "RetryPolicy", "TLSConfig", "Timeouts", "Upstream",
+    "HTTP2Config", "Origin", "PoolConfig", "Proxy", "ProxyRules", "Reconnect", "RetryPolicy", "TLSConfig", "Timeouts",
+    "Upstream",
 }  # fmt: skip
 
 OBSERVE = {"ConnectionStatistics", "Counts", "EndpointStatistics", "Explanation", "Instrument", "Statistics"}

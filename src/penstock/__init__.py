@@ -63,6 +63,8 @@ from ._pool.statistics import Counts as Counts
 from ._pool.statistics import EndpointStatistics as EndpointStatistics
 from ._pool.statistics import Explanation as Explanation
 from ._pool.statistics import Statistics as Statistics
+from ._proxy_config import Proxy as Proxy
+from ._proxy_rules import ProxyRules as ProxyRules
 from ._retry_config import RetryPolicy as RetryPolicy
 from ._tls_config import TLSConfig as TLSConfig
 from ._types import Origin as Origin

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
+from ._environment import tls_from, trusted_environ
 from ._http2_config import HTTP2Config
+from ._proxy_config import Proxy
+from ._proxy_rules import ProxyRules, to_proxy, to_proxy_rules
 from ._retry_config import RetryPolicy
 from ._tls_config import TLSConfig
 from ._types import HTTP1EngineChoice
@@ -52,16 +55,6 @@ def _address(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         ip_address(value)
     except ValueError:
         raise ValueError(f"{field.name} must be an IP address, not {value!r}") from None
-
-
-def _not_there_yet(only: object, what: str) -> Validator:
-    """Refuse everything but `only`: the behaviour behind the option does not exist yet."""
-
-    def check(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if value is not only:
-            raise ValueError(f"{field.name}: {what} is not available yet; the only value is {only!r}, not {value!r}")
-
-    return check
 
 
 def _instance(kind: type) -> Validator:
@@ -158,7 +151,7 @@ class PoolConfig:
     http2_config: HTTP2Config = attrs.field(factory=HTTP2Config, validator=_instance(HTTP2Config))
     tls: TLSConfig = attrs.field(factory=TLSConfig, validator=_instance(TLSConfig))
     retry: RetryPolicy | None = attrs.field(default=None, validator=attrs.validators.optional(_instance(RetryPolicy)))
-    proxy: None = attrs.field(default=None, validator=_not_there_yet(None, "a proxy"))
+    proxy: ProxyRules | None = attrs.field(default=None, converter=to_proxy_rules)
 
     def __attrs_post_init__(self) -> None:
         """Check the fields against each other."""
@@ -188,29 +181,37 @@ class PoolConfig:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
-        """Read settings from `PENSTOCK_<FIELD>` variables.
+        """Read settings from `PENSTOCK_<FIELD>` variables, and those of proxies and TLS that other programs read too.
 
         Numbers are decimal, switches are `true`/`false`, `1`/`0`, `yes`/`no` or `on`/`off`, and `none` stands for
-        None. `overrides` win over the environment. Fields that are no plain value (`tls`, `http2_config`, `retry`)
-        cannot be set this way.
+        None. `PENSTOCK_PROXY` is the URL of one proxy for everything. Fields that are no plain value (`tls`,
+        `http2_config`, `retry`) cannot be set this way.
+
+        Where `proxy` is set neither by the caller nor by `PENSTOCK_PROXY`, it is `ProxyRules.from_env`. Where the
+        caller does not set `tls`, SSL_CERT_FILE and SSL_CERT_DIR say whom to trust (both, if both are there) and
+        SSLKEYLOGFILE is its `keylog_file`.
 
         Args:
-            environ: where to look instead of `os.environ`.
-            **overrides: fields set by the caller.
+            environ: where to look instead of `os.environ`. That is read only if it can be trusted: not in a set-uid
+                or set-gid process, nor where Python runs with -E or -I.
+            **overrides: fields set by the caller; they win over the environment.
 
         Raises:
             ValueError: a variable holds a bad value, or names no field; the message names the variable.
         """
-        environ = os.environ if environ is None else environ
+        environ = trusted_environ(environ)
         fields = {field.name: field for field in attrs.fields(cls)}
         found: dict[str, Any] = {}
         for variable, text in environ.items():
             if not variable.startswith("PENSTOCK_"):
                 continue
             name = variable.removeprefix("PENSTOCK_").lower()
-            if name not in fields or name in ("tls", "http2_config", "retry"):
+            if name not in fields or name in _NO_PLAIN_VALUE:
                 raise ValueError(f"{variable}: there is no such setting")
             if name in overrides:
+                continue
+            if name == "proxy":
+                found[name] = None if text.strip().lower() == "none" else to_proxy(variable, text.strip())
                 continue
             value = found[name] = _parse_variable(variable, text.strip(), str(fields[name].type))
             check = fields[name].validator
@@ -219,6 +220,11 @@ class PoolConfig:
                 check(None, fields[name], value)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{variable}: {error}") from None
+        if "proxy" not in overrides and "proxy" not in found:
+            rules = ProxyRules.from_env(environ)
+            found["proxy"] = rules if rules.rules else None
+        if "tls" not in overrides and (tls := tls_from(environ)):
+            found["tls"] = TLSConfig(**tls)
         try:
             return cls(**found, **overrides)
         except (TypeError, ValueError) as error:
@@ -230,6 +236,7 @@ class PoolConfig:
             raise ValueError(f"{names}: {error}") from None
 
 
+_NO_PLAIN_VALUE = ("tls", "http2_config", "retry")
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -261,6 +268,14 @@ def _to_path(value: str | os.PathLike[str] | None) -> str | None:
     return path
 
 
+def _to_upstream_proxy(value: str | Proxy | None) -> Proxy | Literal["direct"] | None:
+    if value is None or isinstance(value, Proxy):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"proxy must be a str, a Proxy or None, not a {type(value).__name__}")
+    return "direct" if value == "direct" else Proxy(value)
+
+
 @attrs.frozen
 class Upstream:
     """An origin declared in advance, with settings of its own.
@@ -274,6 +289,7 @@ class Upstream:
         min_idle: overrides the pool's floor.
         max_connections: overrides the pool's `max_connections_per_host`.
         tls: overrides the pool's TLS settings.
+        proxy: overrides the pool's: a `Proxy` or its URL, or "direct" for none. A Unix domain socket has none anyway.
         endpoints: several endpoints for one upstream; not available yet, must stay empty.
 
     Raises:
@@ -289,11 +305,14 @@ class Upstream:
     tls: TLSConfig | None = attrs.field(
         default=None, kw_only=True, validator=attrs.validators.optional(_instance(TLSConfig))
     )
+    proxy: Proxy | Literal["direct"] | None = attrs.field(default=None, kw_only=True, converter=_to_upstream_proxy)
     endpoints: Sequence[object] = attrs.field(default=(), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         """Refuse what is not there yet, and a floor above the upstream's own limit."""
         if self.endpoints:
             raise ValueError("endpoints: several endpoints per upstream are not available yet; leave it empty")
+        if self.unix_socket is not None and isinstance(self.proxy, Proxy):
+            raise ValueError("proxy: a Unix domain socket is not reached through a proxy")
         if self.min_idle is not None and self.max_connections is not None and self.min_idle > self.max_connections:
             raise ValueError(f"min_idle must be at most max_connections ({self.max_connections}), not {self.min_idle}")

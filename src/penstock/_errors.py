@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._events import RequestRetried, RetryRefusal
     from ._types import Origin
 
-Phase = Literal["pool", "resolve", "connect", "tls", "write", "first_byte", "read", "close", "total"]
+Phase = Literal["pool", "resolve", "connect", "proxy", "tls", "write", "first_byte", "read", "close", "total"]
 RequestSent = Literal["unknown", "no", "partly", "fully"]
 
 #: How much of what a peer said an error may quote.
@@ -345,7 +345,37 @@ class ContentTypeError(RemoteProtocolError):
 
 
 class ProxyError(TransportError):
-    """The proxy refused or failed."""
+    """There is no way through the proxy: it could not be reached, refused, or broke its protocol.
+
+    What kept us from reaching it is the cause: a `ConnectError`, or the `TLSError` of TLS to the proxy itself. Failures
+    of the origin behind it, its certificate's among them, are no proxy errors.
+
+    Attributes:
+        proxy: its host and port.
+        status: of its answer to CONNECT, None if that is not what failed.
+        peer_said: the start of that answer's body, at most 64 bytes, escaped and without what the proxy was told;
+            part of `str(error)`, not of `message`.
+    """
+
+    request_sent = "no"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        proxy: str = "",
+        status: int | None = None,
+        peer_said: bytes = b"",
+        origin: Origin | None = None,
+        phase: Phase | None = "proxy",
+    ) -> None:
+        super().__init__(message, origin=origin, phase=phase)
+        self.proxy = proxy
+        self.status = status
+        self.peer_said = quote_peer(peer_said)
+
+    def _describe(self) -> str:
+        return f"{self.message}; the proxy said: {self.peer_said}" if self.peer_said else self.message
 
 
 class UnsupportedProtocol(TransportError):

@@ -47,7 +47,17 @@ def _to_suites(value: object) -> tuple[str, ...] | None:
 
 
 def _to_trust(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return tuple(_to_trust(path) for path in value)
     return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _check_trust(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, tuple):
+        if not value or not all(isinstance(path, str) for path in value):
+            raise TypeError(f"{field.name} must hold at least one path, each a str, not {value!r}")
+    elif not isinstance(value, str | ssl.SSLContext):
+        raise TypeError(f"{field.name} must be str, paths or SSLContext, not {value!r}")
 
 
 def _to_client_cert(value: Iterable[str | os.PathLike[str]] | None) -> tuple[str, ...] | None:
@@ -120,9 +130,10 @@ class TLSConfig:
         ciphers: names of the only suites that may be used, as a list or joined by colons; None leaves it to OpenSSL.
             Suites of TLS 1.2 are set; those of TLS 1.3 Python cannot choose, so whatever was negotiated is compared
             with this list before a request byte is sent. The list must hold a suite for every allowed version.
-        trust: "certifi", "system", the path of a PEM file or of a hashed directory, or an `ssl.SSLContext`, which is
-            used as it is and never changed: `maximum_version`, `ciphers`, `client_cert` and `keylog_file` are then
-            settings of the context, while the negotiated version is still held against `minimum_version`.
+        trust: "certifi", "system", the path of a PEM file or of a hashed directory, a tuple of such paths that are
+            trusted together, or an `ssl.SSLContext`, which is used as it is and never changed: `maximum_version`,
+            `ciphers`, `client_cert` and `keylog_file` are then settings of the context, while the negotiated version is
+            still held against `minimum_version`.
         client_cert: (certfile, keyfile) or (certfile, keyfile, password).
         pins: host pattern to pins: "sha256/" and the base64 SHA-256 of a SubjectPublicKeyInfo. A pattern is a host,
             "*." and a host for exactly one more label, or "**." and a host for any number of labels, none included.
@@ -138,8 +149,8 @@ class TLSConfig:
     minimum_version: TLSVersion = attrs.field(default="TLSv1.3", validator=_check_version)
     maximum_version: TLSVersion | None = attrs.field(default=None, validator=_check_version)
     ciphers: tuple[str, ...] | None = attrs.field(default=None, converter=_to_suites)
-    trust: str | ssl.SSLContext = attrs.field(
-        default="certifi", converter=_to_trust, validator=_check_type(str, ssl.SSLContext)
+    trust: str | tuple[str, ...] | ssl.SSLContext = attrs.field(
+        default="certifi", converter=_to_trust, validator=_check_trust
     )
     client_cert: tuple[str, ...] | None = attrs.field(default=None, converter=_to_client_cert, repr=_hide_key)
     pins: PinSet = attrs.field(default=(), converter=_to_pins)
@@ -154,14 +165,23 @@ class TLSConfig:
             )
         if isinstance(self.trust, ssl.SSLContext):
             self._check_context(self.trust)
-        elif self.trust not in ("certifi", "system") and not Path(self.trust).exists():
-            raise ValueError(f"trust: {self.trust!r} is neither 'certifi', 'system' nor an existing path")
+        elif self.trust not in ("certifi", "system"):
+            for path in self.trust_paths:
+                if not Path(path).exists():
+                    raise ValueError(f"trust: {path!r} is neither 'certifi', 'system' nor an existing path")
         if self.client_cert is not None:
             for path in self.client_cert[:2]:
                 if not Path(path).is_file():
                     raise ValueError(f"client_cert: a file is missing ({Path(path).name!r})")
         if self.ciphers is not None:
             self._check_ciphers(self.ciphers)
+
+    @property
+    def trust_paths(self) -> tuple[str, ...]:
+        """The files and directories that `trust` names."""
+        if isinstance(self.trust, tuple):
+            return self.trust
+        return () if isinstance(self.trust, ssl.SSLContext) or self.trust in ("certifi", "system") else (self.trust,)
 
     @property
     def older_suites(self) -> tuple[str, ...]:

@@ -120,7 +120,6 @@ async def test_history_keeps_the_hops() -> None:
 CREDENTIALS = {
     "Authorization": "Bearer x",
     "Cookie": "a=b",
-    "Proxy-Authorization": "Basic x",
     "X-Api-Key": "x",
     "Api_Key": "x",
     "X-Auth-Token": "x",

@@ -22,7 +22,7 @@ def client() -> Client:
     [
         ("auth", "pass an Authorization header"),
         ("cookies", "pass a Cookie header"),
-        ("proxies", "proxies are not available yet"),
+        ("proxies", "proxies belong to the pool"),
         ("for_events", ""),
         ("anything", ""),
     ],

@@ -51,8 +51,7 @@ SECONDS: dict[str, tuple[bool, bool]] = {
 }
 
 SWITCHES = {"keep_alive", "tcp_nodelay", "tcp_keepalive", "http1", "http2"}
-NOT_THERE_YET = {"proxy": None}
-OTHERS = {"reuse", "local_address", "http1_engine", "http2_config", "retry", "tls"}
+OTHERS = {"reuse", "local_address", "http1_engine", "http2_config", "proxy", "retry", "tls"}
 
 
 def message(kind: type[Exception], settings: Mapping[str, Any]) -> str:
@@ -62,7 +61,7 @@ def message(kind: type[Exception], settings: Mapping[str, Any]) -> str:
 
 
 def test_no_field_is_left_out_here() -> None:
-    assert set(WHOLE) | set(SECONDS) | SWITCHES | set(NOT_THERE_YET) | OTHERS == FIELDS
+    assert set(WHOLE) | set(SECONDS) | SWITCHES | OTHERS == FIELDS
 
 
 def test_the_defaults_are_valid() -> None:
@@ -133,18 +132,6 @@ def test_zero_and_none_are_allowed_where_they_mean_something(name: str) -> None:
 def test_switches_are_true_or_false(name: str, value: object) -> None:
     assert message(TypeError, {name: value}) == f"{name} must be True or False, not {value!r}"
     assert getattr(PoolConfig(**{name: False}), name) is False
-
-
-@pytest.mark.parametrize("name", NOT_THERE_YET)
-def test_what_is_not_there_yet_is_refused_and_not_ignored(name: str) -> None:
-    only = NOT_THERE_YET[name]
-    value = "something"
-    assert getattr(PoolConfig(**{name: only}), name) is only
-
-    text = message(ValueError, {name: value})
-
-    assert text.startswith(f"{name}: ")
-    assert text.endswith(f"is not available yet; the only value is {only!r}, not 'something'")
 
 
 def test_the_engines_are_named() -> None:
@@ -309,7 +296,7 @@ def test_switches_have_several_spellings(text: str) -> None:
         ("KEEP_ALIVE", "maybe", " must be true or false, not 'maybe'"),
         ("REUSE", "fifo", ": reuse must be one of 'lifo', 'round_robin', 'least_loaded', not 'fifo'"),
         ("HTTP2", "maybe", " must be true or false, not 'maybe'"),
-        ("PROXY", "http://p", ": proxy: a proxy is not available yet; the only value is None, not 'http://p'"),
+        ("PROXY", "ftp://p", ": proxy: the scheme of the url must be one of http, https, socks5, socks5h"),
         ("MAX_CONECTIONS", "5", ": there is no such setting"),
         ("TLS", "1", ": there is no such setting"),
         ("HTTP2_CONFIG", "1", ": there is no such setting"),

@@ -78,7 +78,7 @@ def test_a_copy_is_the_same_error(kind: type[PenstockError], copied: Callable[[P
 UNSENT = {
     "ConnectTimeout", "PoolTimeout", "ConnectError", "NameResolutionError", "TLSError", "CertificateError",
     "PinMismatch", "AddressNotAllowed", "LocalProtocolError", "UnsupportedProtocol", "PoolError", "PoolClosed",
-    "PoolFull", "CircuitOpen", "InvalidURL",
+    "PoolFull", "CircuitOpen", "InvalidURL", "ProxyError",
 }  # fmt: skip
 ANSWERED = {"ContentTypeError", "RemoteProtocolError", "DecodingError", "TooManyRedirects"}
 

@@ -41,7 +41,7 @@ def client_context(**settings: Any) -> ssl.SSLContext:
         ({"ciphers": TLS12}, ValueError, "must hold a suite of TLS 1.3"),
         ({"ciphers": TLS13, "minimum_version": "TLSv1.2"}, ValueError, "must hold a suite of TLS 1.2"),
         ({"trust": "/does/not/exist"}, ValueError, "trust: '/does/not/exist' is neither"),
-        ({"trust": 5}, TypeError, "trust must be str or SSLContext"),
+        ({"trust": 5}, TypeError, "trust must be str, paths or SSLContext"),
         ({"client_cert": "file.pem"}, TypeError, "client_cert must be"),
         ({"client_cert": ("file.pem",)}, ValueError, "client_cert must be"),
         ({"client_cert": ("missing.pem", "missing.key")}, ValueError, "a file is missing"),

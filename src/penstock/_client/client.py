@@ -52,6 +52,8 @@ class Client:
     Args:
         pool: the pool to use.
         config: settings of the client's own pool; not together with `pool`.
+        trust_env: whether a client with neither has `PoolConfig.from_env()` as its settings, so that the environment
+            may name proxies, certificates and PENSTOCK_* settings. With `pool` or `config` it is not read.
         base_url: relative URLs are put below its path: "/chat" under "https://host/v1" is "https://host/v1/chat".
         headers: fields of every request. They replace Penstock's own (Accept, Accept-Encoding, User-Agent), and those
             of a request replace them. They go to every origin that is asked.
@@ -66,7 +68,8 @@ class Client:
         json_loads: what `Response.json` uses on the body's bytes; the standard library's if None.
 
     Raises:
-        ValueError: an argument is out of range, or `pool` and `config` are both given.
+        ValueError: an argument is out of range, a variable of the environment is, or `pool` and `config` are both
+            given.
         TypeError: an argument has the wrong type.
         InvalidURL: the base_url cannot be used.
         LocalProtocolError: a default header must not be sent.
@@ -77,6 +80,7 @@ class Client:
         pool: Pool | None = None,
         *,
         config: PoolConfig | None = None,
+        trust_env: bool = True,
         base_url: str | None = None,
         headers: HeaderArgument | None = None,
         params: Fields | None = None,
@@ -95,8 +99,12 @@ class Client:
             raise TypeError(f"config must be a PoolConfig, not a {type(config).__name__}")
         _check_codec("json_dumps", json_dumps)
         _check_codec("json_loads", json_loads)
+        if not isinstance(trust_env, bool):
+            raise TypeError(f"trust_env must be True or False, not {trust_env!r}")
         self._given = pool
-        self._config = config or PoolConfig()
+        if config is None:
+            config = PoolConfig.from_env() if trust_env and pool is None else PoolConfig()
+        self._config = config
         self._pool: Pool | None = pool
         self._owned: Pool | None = None
         self._state = ClientState.NEW

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 OPTION_NAMES = frozenset(RequestOptions.__annotations__)
 
-_NO_PROXIES = "proxies are not available yet"
+_PROXY = "proxies belong to the pool, as PoolConfig(proxy=...)"
 _TLS = "TLS settings belong to the pool, as PoolConfig(tls=TLSConfig(...))"
 # What users of other clients try first.
 _INSTEAD = {
     "auth": "pass an Authorization header",
     "cookies": "pass a Cookie header",
-    "proxies": _NO_PROXIES,
-    "proxy": _NO_PROXIES,
+    "proxies": _PROXY,
+    "proxy": _PROXY,
     "verify": _TLS,
     "cert": _TLS,
     "allow_redirects": "it is called follow_redirects",

@@ -37,6 +37,7 @@ _REFUSED = {
     b"http2-settings": "changing the protocol is not available",
     b"keep-alive": "it is between the pool and the server",
     b"proxy-connection": "it is between the pool and the server",
+    b"proxy-authorization": "the origin would see it; pass Proxy(url, username=…, password=…) to the pool",
 }
 
 _CONNECTION_OPTIONS = frozenset({b"close", b"keep-alive", b"te"})

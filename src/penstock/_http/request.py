@@ -177,6 +177,19 @@ class WireRequest:
             trailers=None,
         )
 
+    def for_proxy(self, target: bytes, fields: HeaderList) -> WireRequest:
+        """The same request for the next hop: with another target, and fields that are for that hop only."""
+        own = self.header_set
+        return WireRequest(
+            self.method,
+            target,
+            HeaderSet([*own.headers, *fields], {}, wants_close=own.wants_close),
+            self.framing,
+            self.body,
+            content_length=self.content_length,
+            trailers=self.trailers,
+        )
+
     def final_trailers(self) -> HeaderList:
         """The fields to send after the content, asked for in the moment when all of it was sent; see `Trailers.final`.
 

@@ -13,7 +13,7 @@ from .sessions import SessionKeeper
 from .stream import send_all
 from .tls_bios import discard_stale
 from .tls_profile import HTTP1, HTTP2, TLSProfile
-from .tls_stream import RECEIVE_SIZE, TLSStream
+from .tls_stream import RECEIVE_SIZE, TLSStream, TunnelledTLSStream
 
 if TYPE_CHECKING:
     from .sessions import StoredSession
@@ -187,7 +187,8 @@ class _Handshake:
         if self._pins:
             verdict = self._stored.verified_pins if self._stored else ()
             verified_pins = verify_pins(tls, self._pins, verdict=verdict)
-        return TLSStream(
+        kind = TunnelledTLSStream if isinstance(self._stream, TLSStream) else TLSStream
+        return kind(
             self._stream,
             tls,
             self._bios,

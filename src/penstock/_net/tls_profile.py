@@ -123,8 +123,7 @@ def _stamps(config: TLSConfig) -> Hashable:
     """Tells the files of some settings from what is under their names later."""
     if isinstance(config.trust, ssl.SSLContext):
         return None
-    trust = () if config.trust in ("certifi", "system") else (config.trust,)
-    return tuple(_stamp(path) for path in (*trust, *(config.client_cert or ())[:2]))
+    return tuple(_stamp(path) for path in (*config.trust_paths, *(config.client_cert or ())[:2]))
 
 
 def _stamp(path: str) -> Hashable:
@@ -136,7 +135,6 @@ def _stamp(path: str) -> Hashable:
 
 
 def _make_context(config: TLSConfig, protocols: tuple[str, ...]) -> ssl.SSLContext:
-    assert isinstance(config.trust, str)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _VERSIONS[config.minimum_version]
     if config.maximum_version is not None:
@@ -148,7 +146,7 @@ def _make_context(config: TLSConfig, protocols: tuple[str, ...]) -> ssl.SSLConte
     if config.older_suites:
         context.set_ciphers(":".join(config.older_suites))
     try:
-        _load_trust(context, config.trust)
+        _load_trust(context, config)
     except (OSError, ssl.SSLError) as error:
         raise TLSError(f"trust: {config.trust!r} cannot be loaded: {error}", phase="tls") from error
     if config.client_cert is not None:
@@ -161,17 +159,18 @@ def _make_context(config: TLSConfig, protocols: tuple[str, ...]) -> ssl.SSLConte
     return context
 
 
-def _load_trust(context: ssl.SSLContext, trust: str) -> None:
-    if trust == "system":
+def _load_trust(context: ssl.SSLContext, config: TLSConfig) -> None:
+    if config.trust == "system":
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    elif trust == "certifi":
+    elif config.trust == "certifi":
         import certifi
 
         context.load_verify_locations(certifi.where())
-    elif Path(trust).is_dir():
-        context.load_verify_locations(capath=trust)
-    else:
-        context.load_verify_locations(trust)
+    for path in config.trust_paths:
+        if Path(path).is_dir():
+            context.load_verify_locations(capath=path)
+        else:
+            context.load_verify_locations(path)
 
 
 def _load_client_cert(context: ssl.SSLContext, certfile: str, keyfile: str, password: str | None = None) -> None:

@@ -305,6 +305,18 @@ class TLSStream:
         return self._transport.fileno()
 
 
+class TunnelledTLSStream(TLSStream):
+    """TLS inside TLS: the stream below may have decrypted what this one has not looked at."""
+
+    __slots__ = ()
+
+    _transport: TLSStream
+
+    @property
+    def is_ready(self) -> bool:
+        return self._more or self._ended or self._transport.is_ready
+
+
 def _count_records(raw: bytes) -> int:
     """How many TLS record headers follow each other from the start of `raw`; 0 if it starts inside a record."""
     count = at = 0

@@ -18,14 +18,20 @@ if TYPE_CHECKING:
     from .._http.h2_pings import PingPace
     from .._net.network import Network
     from .._net.stream import ByteStream
+    from .._proxy_config import Proxy
     from .._types import Origin
+    from .proxying import ProxyWay
 
 
 class Route:
     """How an endpoint is reached: everything besides the origin that would make sharing a connection wrong.
 
+    Inside one pool each origin has one route, and so one proxy with one set of credentials: connections that are kept
+    per origin are kept per proxy.
+
     Attributes:
         origin: host and port to dial, and the name that the certificate must carry.
+        way: the proxy to go through, or None.
         unix_socket: where to connect instead, or None.
         profile: TLS identity, trust and pins; None for cleartext.
         protocols: what may be spoken, in order of preference, by their names in the handshake.
@@ -33,12 +39,19 @@ class Route:
             first one.
     """
 
-    __slots__ = ("origin", "pace", "profile", "protocols", "unix_socket")
+    __slots__ = ("origin", "pace", "profile", "protocols", "unix_socket", "way")
 
     def __init__(
-        self, origin: Origin, *, unix_socket: str | None, profile: TLSProfile | None, protocols: tuple[str, ...]
+        self,
+        origin: Origin,
+        *,
+        unix_socket: str | None,
+        way: ProxyWay | None,
+        profile: TLSProfile | None,
+        protocols: tuple[str, ...],
     ) -> None:
         self.origin = origin
+        self.way = way
         self.unix_socket = unix_socket
         self.profile = profile
         self.protocols = protocols
@@ -70,6 +83,8 @@ class Connector:
             happy_eyeballs_delay=config.happy_eyeballs_delay,
         )
         self._profile: TLSProfile | None = None
+        # Origins behind one proxy share the sessions of TLS to it.
+        self._ways: dict[Proxy, ProxyWay] = {}
         self.http1_engine = make_engine(config.http1_engine)
 
     def route(self, origin: Origin, declared: Upstream | None) -> Route:
@@ -83,20 +98,44 @@ class Connector:
         return Route(
             origin,
             unix_socket=declared.unix_socket if declared else None,
+            way=self._find_way(origin, declared),
             profile=profile,
             protocols=_protocols(self._config, secure=origin.is_secure),
         )
+
+    def _find_way(self, origin: Origin, declared: Upstream | None) -> ProxyWay | None:
+        """The proxy of an origin: its upstream's, or the pool's."""
+        rules = self._config.proxy
+        proxy = None if rules is None else rules.find(origin)
+        if declared is not None:
+            if declared.unix_socket is not None or declared.proxy == "direct":
+                return None
+            proxy = declared.proxy or proxy
+        if proxy is None:
+            return None
+        way = self._ways.get(proxy)
+        if way is None:
+            from .proxying import ProxyWay
+
+            way = self._ways[proxy] = ProxyWay(proxy, self._config)
+        return way
 
     async def connect(self, route: Route) -> HTTPConnection:
         """Make one connection; the caller's cancel scope is its deadline. Whatever ends it leaves no socket open.
 
         Raises:
             ConnectError: or one of its subclasses, see there.
+            ProxyError: there is no way through the route's proxy.
             RemoteProtocolError: HTTP/2 was agreed on, and the server does not speak it.
         """
         origin = route.origin
-        dialled = await self._dialer.dial(origin.host, origin.port, unix_socket=route.unix_socket)
-        stream = dialled.stream
+        config, way = self._config, route.way
+        if way is None:
+            stream = (await self._dialer.dial(origin.host, origin.port, unix_socket=route.unix_socket)).stream
+        else:
+            stream = await way.reach(
+                origin, dialer=self._dialer, resolver=self._resolver, engine=self.http1_engine, config=config
+            )
         try:
             # Without TLS there is one protocol, and nothing to agree on.
             protocol = route.protocols[0]
@@ -107,10 +146,12 @@ class Connector:
                 protocol = secured.alpn or HTTP1
             if protocol == HTTP2:
                 return await self._open_http2(stream, route)
+            if way is not None and way.forwards(origin):
+                return way.forwarded(stream, origin, engine=self.http1_engine, config=config)
             return HTTP1Connection(
                 stream,
-                max_head_size=self._config.max_head_size,
-                max_head_fields=self._config.max_head_fields,
+                max_head_size=config.max_head_size,
+                max_head_fields=config.max_head_fields,
                 engine=self.http1_engine,
             )
         except RemoteProtocolError as error:

@@ -442,8 +442,10 @@ class Runner:
     def _why_cancelled(self, entry: ConnectionEntry, limit: float | None) -> PenstockError:
         origin = entry.endpoint.origin
         if entry.handle.cancel_called and entry.state is State.DIALING:
+            way = entry.endpoint.route.way
+            through = "" if way is None else f" through the proxy {way.proxy.address}"
             return ConnectTimeout(
-                f"connect_timeout of {limit:g} s passed while connecting",
+                f"connect_timeout of {limit:g} s passed while connecting{through}",
                 limit="connect_timeout",
                 seconds=limit,
                 origin=origin,
