@@ -12,7 +12,7 @@ from .request import encode_fields
 if TYPE_CHECKING:
     from .._net.stream import ByteStream
     from .._proxy_config import Proxy
-    from .._types import HeaderList, Origin
+    from .._types import Origin
     from .h1_head import FinalHead
     from .h1_lines import HTTP1Engine
 
@@ -20,16 +20,6 @@ _READ_SIZE: Final = 65536
 
 #: What is kept of an answer to be quoted: enough to find whole secrets in it.
 _KEPT: Final = 2048
-
-
-class _AnswerParser(HeadParser):
-    """Finds the head that answers a CONNECT."""
-
-    __slots__ = ()
-
-    def _measure(self, status: int, headers: HeaderList, fields: dict[bytes, bytes]) -> int | None:
-        # RFC 9110 §9.3.6: there is no content in a successful answer, whatever its fields say.
-        return None if 200 <= status < 300 else super()._measure(status, headers, fields)
 
 
 async def open_tunnel(
@@ -52,7 +42,7 @@ async def open_tunnel(
     # Unlike Host elsewhere the port always stands there (RFC 9112 §3.2.3).
     place = f"{host}:{origin.port}".encode()
     fields = encode_fields([(b"host", place), *proxy.connect_fields])
-    parser = _AnswerParser(engine, max_head_size, max_head_fields)
+    parser = HeadParser(engine, max_head_size, max_head_fields)
     try:
         await send_all(stream, b"CONNECT %b HTTP/1.1%b\r\n\r\n" % (place, fields))
         answer = await _read_answer(stream, proxy, parser)
@@ -67,6 +57,7 @@ async def open_tunnel(
             status=status,
             peer_said=proxy.without_secrets(answer.rest[:_KEPT]),
         )
+    # What its fields say of a length means nothing (RFC 9110 §9.3.6).
     if answer.rest:
         raise _failure(proxy, "sent something into the tunnel before anybody spoke through it")
 

@@ -15,7 +15,6 @@ from .h1_guards import check_framing_fields, first_fault, read_lines
 from .h1_judges import Refusal
 
 if TYPE_CHECKING:
-    from .._types import HeaderList
     from .h1_lines import HTTP1Engine
 
 #: Interim responses before a final one; Go's clients live with fewer.
@@ -123,7 +122,7 @@ class HeadParser:
             raise Refusal("the server changes the protocol unasked", ProtocolReason.UPGRADE)
         status, reason, headers = read_lines(self._engine, wire)
         fields = dict(headers)
-        length = self._measure(status, headers, fields)
+        length = check_framing_fields(headers, fields)
         self._size_left -= len(wire)
         self._fields_left -= lines
         if status < 200:
@@ -137,10 +136,6 @@ class HeadParser:
             return None
         head = ResponseHead(status, reason, headers, _VERSIONS[wire[5:8]], fields)
         return FinalHead(head, fields, length, rest, self._size_left, self._fields_left)
-
-    def _measure(self, status: int, headers: HeaderList, fields: dict[bytes, bytes]) -> int | None:  # noqa: ARG002 - not the same for every request
-        """The announced length of the body, None if there is none; see `check_framing_fields`."""
-        return check_framing_fields(headers, fields)
 
 
 def _check_start(start: bytes) -> None:
