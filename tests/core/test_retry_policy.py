@@ -49,6 +49,8 @@ ERRORS = [
     (penstock.NameResolutionError("x"), RetryReason.CONNECT_FAILED),
     (penstock.TLSError("x"), RetryReason.CONNECT_FAILED),
     (penstock.ConnectTimeout("x"), RetryReason.CONNECT_FAILED),
+    (penstock.ProxyError("x"), RetryReason.CONNECT_FAILED),
+    (penstock.ProxyError("x", status=503), RetryReason.CONNECT_FAILED),
     (penstock.ReadError("x", **FULLY), RetryReason.CONNECTION_LOST),
     (penstock.WriteError("x", **FULLY), RetryReason.CONNECTION_LOST),
     (penstock.ReadTimeout("x", **FULLY), RetryReason.TIMED_OUT),
@@ -57,10 +59,19 @@ ERRORS = [
     (penstock.RemoteProtocolError("x", reason=ProtocolReason.RESET), RetryReason.CONNECTION_LOST),
     (penstock.RemoteProtocolError("x", reason=ProtocolReason.GOAWAY), RetryReason.CONNECTION_LOST),
 ]
+
+
+def because(error: penstock.RequestError, cause: penstock.RequestError) -> penstock.RequestError:
+    error.__cause__ = cause
+    return error
+
+
 HOPELESS = [
     penstock.CertificateError("x"),
     penstock.PinMismatch("x"),
     penstock.AddressNotAllowed("x"),
+    penstock.ProxyError("x", status=407),
+    because(penstock.ProxyError("x"), penstock.CertificateError("y")),
     penstock.PoolTimeout("x"),
     penstock.PoolFull("x"),
     penstock.PoolClosed("x"),

@@ -6,6 +6,8 @@ What a server says decides over what a policy says, and what is safe decides ove
     an answer of 400 and up               `x-should-retry: true`                    SERVER_ASKED
                                           its status is one of the policy's         STATUS
     no connection                         `lost_answers`                            CONNECT_FAILED
+    a proxy that failed                   `lost_answers`, and its status if it      CONNECT_FAILED
+                                          gave one is one of the policy's
     a connection that broke, a reset      `lost_answers`                            CONNECTION_LOST
     a limit of time                       `lost_answers`                            TIMED_OUT
     anything else                         never: it would end the same way again
@@ -25,6 +27,7 @@ from .._errors import (
     ConnectTimeout,
     PinMismatch,
     ProtocolReason,
+    ProxyError,
     ReadError,
     ReadTimeout,
     RemoteProtocolError,
@@ -79,7 +82,7 @@ def judge_error(
         method: as sent.
         is_keyed: whether the request carries an idempotency key.
     """
-    reason = _reason_of(error) if policy.lost_answers else None
+    reason = _reason_of(error, policy) if policy.lost_answers else None
     if reason is None:
         return None
     if not _is_wanted(policy, method):
@@ -93,9 +96,11 @@ def _is_wanted(policy: RetryPolicy, method: bytes) -> bool:
     return policy.methods is None or method.decode("latin-1") in policy.methods
 
 
-def _reason_of(error: RequestError) -> RetryReason | None:
-    if isinstance(error, _HOPELESS):
+def _reason_of(error: RequestError, policy: RetryPolicy) -> RetryReason | None:
+    if isinstance(error, _HOPELESS) or isinstance(error.__cause__, _HOPELESS):
         return None
+    if isinstance(error, ProxyError):
+        return RetryReason.CONNECT_FAILED if error.status is None or error.status in policy.statuses else None
     if isinstance(error, ConnectError | ConnectTimeout):
         return RetryReason.CONNECT_FAILED
     if isinstance(error, ReadTimeout | WriteTimeout):
