@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import trio
-
 import penstock
 from penstock import PoolConfig, Proxy
 from tests.support.certificates import client_config
@@ -31,11 +29,12 @@ async def use(config: PoolConfig, nginx: Nginx) -> None:
     """Both protocols, small and large, and few connections."""
     async with penstock.Pool(config) as pool, penstock.Client(pool) as client:
         for url, version in ((nginx.url, "HTTP/1.1"), (nginx.tls_url, "HTTP/2")):
+            # First: tinyproxy ends connections without saying so, and a POST that meets such an end is not sent again.
+            assert (await client.post(f"{url}/upload", content=b"x" * 500_000)).status_code == 200
             for _ in range(3):
                 response = await client.get(f"{url}/large")
                 assert response.content == large_body()
                 assert response.http_version == version
-            assert (await client.post(f"{url}/upload", content=b"x" * 500_000)).status_code == 200
         books = pool.statistics()
         assert {endpoint.counts.dials_ok for endpoint in books.endpoints if endpoint.origin.is_secure} == {1}
         assert books.active == 0
@@ -101,7 +100,6 @@ async def test_a_proxy_that_dies_takes_only_its_connections_along(tmp_path: Path
         config = through(f"http://127.0.0.1:{port}", authenticates=False)
         async with penstock.Pool(config) as pool, penstock.Client(pool) as client:
             assert (await client.get(f"{http2_nginx.tls_url}/small")).status_code == 200
-            await trio.sleep(0)
             pool.renew()
             assert pool.statistics().total == 0
     async with penstock.Pool(config) as pool, penstock.Client(pool) as client:
