@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 import penstock
 from penstock import PoolConfig, Proxy
 from tests.support.certificates import client_config
