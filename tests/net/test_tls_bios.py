@@ -156,3 +156,22 @@ async def test_tls_inside_tls_of_the_same_profile() -> None:
     assert await receive_all(inner, 6) == b"answer"
     inner.close()
     assert_empty(profile)
+
+
+async def test_what_the_outer_tls_has_taken_off_the_wire_is_seen_from_the_inner_one() -> None:
+    """A proxy that ends its TLS right behind an answer: nothing more comes in that a watcher could see."""
+    context = forge.server(forge.leaf())
+    tunnel = Tunnel(TLSPeer(context), TLSPeer(context))
+    outer = await start_tls(tunnel, make_profile(), host=forge.HOST, port=443)
+    inner = await start_tls(outer, make_profile(), host=forge.HOST, port=444)
+    await send_all(inner, b"request")
+    tunnel.server.tls.write(b"answer")
+    tunnel.server._pass_on()
+    answer = tunnel.server.take_all()
+    tunnel.proxy.tls.write(answer)
+    tunnel.proxy.send_close_notify()
+    assert await receive_all(inner, 6) == b"answer"
+    assert inner.is_ready
+    assert not inner.is_quiet()
+    assert inner.try_receive(1) == b""
+    inner.close()
