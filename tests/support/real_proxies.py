@@ -108,6 +108,6 @@ async def tls_in_front_of(port: int) -> AsyncIterator[int]:
 
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_ssl_over_tcp_listeners(0, server_context(), host="127.0.0.1", https_compatible=True)
-        nursery.start_soon(trio.serve_listeners, serve, listeners)  # noqa: ASYNC113 - they listen already
+        await nursery.start(trio.serve_listeners, serve, listeners)
         yield listeners[0].transport_listener.socket.getsockname()[1]
         nursery.cancel_scope.cancel()
