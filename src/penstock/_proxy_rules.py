@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ._types import Origin
 
 ProxyMapping = Mapping[str, "str | Proxy | None"]
-ProxyArgument = "str | Proxy | ProxyMapping | ProxyRules | None"
 
 _PATTERN = re.compile(r"(?P<scheme>all|https?)://(?P<place>[^/?#@\s]*)", re.IGNORECASE)
 _PORT = re.compile(r":[0-9]+")
@@ -78,13 +77,13 @@ class _Rule(NamedTuple):
 class ProxyRules:
     """Which proxy leads to which origin.
 
-    The most specific pattern that fits decides: an exact host before a longer ``*.suffix`` before a shorter one before no
-    host, then one with a port, then one with a scheme. An origin that no pattern fits is reached directly.
+    The most specific pattern that fits decides: an exact host before a longer ``*.suffix`` before a shorter one before
+    no host, then one with a port, then one with a scheme. An origin that no pattern fits is reached directly.
 
     Args:
         rules: patterns with a `Proxy`, its URL, or None for "directly". A pattern is "all://", "http://" or "https://",
-            with nothing behind it for every host, or with ``host`` or ``*.suffix`` (any number of labels more), and a port
-            if it holds for that port only.
+            with nothing behind it for every host, or with ``host`` or ``*.suffix`` (any number of labels more), and a
+            port if it holds for that port only.
         no_proxy: origins that are reached directly whatever the rules say: ``*`` for all, ``host`` or ``.host`` (with
             everything below it), ``*.host`` (only what is below it), an IP address, a network ("10.0.0.0/8"; compared
             with hosts that are written as addresses), each but the network with ":port" if it is for that port only.

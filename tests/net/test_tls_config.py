@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
+import trustme
 
 from penstock._errors import TLSError
 from penstock._net.tls import TLSProfile
@@ -202,6 +203,20 @@ def test_a_context_refuses_renegotiation_and_common_names() -> None:
 @pytest.mark.parametrize("trust", ["certifi", "system"])
 def test_the_public_authorities_can_be_loaded(trust: str) -> None:
     assert TLSProfile(TLSConfig(trust=trust)).offer(OFFER).context.verify_mode == ssl.CERT_REQUIRED
+
+
+def test_several_files_and_folders_are_trusted_together(tmp_path: Path) -> None:
+    path = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(path)
+    config = TLSConfig(trust=[forge.root_file(), path, tmp_path])
+    assert config == TLSConfig(trust=(forge.root_file(), str(path), str(tmp_path)))
+    assert hash(config) != hash(TLSConfig(trust=forge.root_file()))
+    assert TLSProfile(config).offer(OFFER).context.cert_store_stats()["x509_ca"] == 2
+    with pytest.raises(ValueError, match="trust: '/nowhere' is neither"):
+        TLSConfig(trust=(str(path), "/nowhere"))
+    for wrong in ((), (5,)):
+        with pytest.raises(TypeError, match="trust must hold at least one path"):
+            TLSConfig(trust=wrong)  # type: ignore[arg-type]
 
 
 def test_a_folder_of_certificates_can_be_trusted(tmp_path: Path) -> None:
