@@ -190,6 +190,16 @@ async def test_a_socks_proxy_that_wants_credentials_where_there_are_none() -> No
 
 
 @pytest.mark.usefixtures("autojump_clock")
+async def test_an_address_that_a_socks_proxy_cannot_reach_is_not_the_first_one_again() -> None:
+    async with world("socks5://proxy.test") as w:
+        w.front.add_host("two.test", "2001:db8::7", "192.0.2.7")
+        w.behind.listen("192.0.2.7", 80, serve_ok())
+        await wait_refused(w, "http://two.test/")
+        assert (await w.client.get("http://two.test/")).text == "ok"
+        assert [host for host, _ in w.proxy.tunnels] == ["2001:db8::7", "192.0.2.7"]
+
+
+@pytest.mark.usefixtures("autojump_clock")
 async def test_a_socks_proxy_may_be_reset() -> None:
     async def handler(peer: ScriptedPeer) -> None:
         await peer.receive()

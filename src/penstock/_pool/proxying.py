@@ -58,11 +58,10 @@ class ProxyWay:
         proxy = self.proxy
         if self.forwards(origin) and not config.http1:
             raise UnsupportedProtocol("an HTTP proxy passes nothing but HTTP/1.1 on; PoolConfig(http1=True) allows it")
-        host = origin.host
+        address = None
         if proxy.scheme == "socks5":
-            # A proxy gets one address; which of several it could reach is not known here.
-            addresses = await resolver.resolve(origin.host, origin.port)
-            host = addresses[0].sockaddr[0]
+            # A proxy gets one address; which of several it can reach is not known here.
+            address = (await resolver.resolve(origin.host, origin.port))[0]
         try:
             stream = (await dialer.dial(proxy.host, proxy.port)).stream
         except ConnectError as error:
@@ -74,7 +73,14 @@ class ProxyWay:
                 except ConnectError as error:
                     raise self._explain(error) from error
             if proxy.is_socks:
-                await open_socks_tunnel(stream, proxy, host, origin.port)
+                host = origin.host if address is None else address.sockaddr[0]
+                try:
+                    await open_socks_tunnel(stream, proxy, host, origin.port)
+                except ProxyError:
+                    if address is not None:
+                        # So that the next dial begins with another, if there is one.
+                        resolver.demote(origin.host, origin.port, address)
+                    raise
             elif origin.is_secure:
                 await open_tunnel(
                     stream,
