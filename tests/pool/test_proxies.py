@@ -203,6 +203,34 @@ async def test_another_host_than_the_urls_is_not_passed_on() -> None:
         assert w.proxy.requests == []
 
 
+async def test_content_waits_until_a_proxy_that_passes_it_on_asks_for_it() -> None:
+    seen: list[bytes] = []
+
+    async def asks(peer: ScriptedPeer) -> None:
+        await peer.expect_head()
+        await peer.wait(0.1)
+        seen.append(bytes(peer.received)[-4:])
+        await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        seen.append(await peer.expect_body())
+        await peer.respond(200)
+
+    async with world("http://proxy.test:3128") as w:
+        w.front.listen("proxy.test", 3128, asks)
+        await w.client.post("http://api.test/", content=b"content", headers={"Expect": "100-continue"})
+        assert seen == [b"\r\n\r\n", b"content"]
+
+
+async def test_what_is_pushed_is_passed_on() -> None:
+    async with world("http://user:pass%3Aword@proxy.test:3128", authorization=AUTHORIZATION) as w:
+        async with w.pool.acquire("http://api.test") as lease:
+            pushed = await lease.start("POST", "/path")
+            await pushed.send(b"one, ")
+            await pushed.send(b"two")
+            assert (await pushed.finish()).status == 200
+        (request,) = w.proxy.requests
+        assert (request.target, request.body) == (b"http://api.test/path", b"one, two")
+
+
 @pytest.mark.parametrize("url", ["socks5://user:pass%3Aword@proxy.test", "socks5h://user:pass%3Aword@proxy.test"])
 async def test_an_http_origin_is_reached_through_socks_as_if_directly(url: str) -> None:
     async with world(url, credentials=(b"user", SECRET.encode())) as w:

@@ -183,7 +183,7 @@ class WireRequest:
         return WireRequest(
             self.method,
             target,
-            HeaderSet([*own.headers, *fields], {}, wants_close=own.wants_close),
+            HeaderSet([*own.headers, *fields], {}, wants_close=own.wants_close, expects_continue=own.expects_continue),
             self.framing,
             self.body,
             content_length=self.content_length,
