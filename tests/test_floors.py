@@ -27,6 +27,7 @@ FLOORS = {
     "_proxy_rules": 0,
     "_environment": 0,
     "_validators": 0,
+    "_place": 0,
     "_url": 0,
     "_version": 0,
     "_core": 1,
@@ -41,6 +42,7 @@ EDGES = {
     "__main__": {"_demo"},
     "_demo": set[str](),
     "events": set(),
+    "httpx": set(),
     "testing": {"_net.network", "_net.stream", "_net.watcher"},
 }
 

@@ -22,7 +22,7 @@ from ._proxy_rules import ProxyRules, to_proxy, to_proxy_rules
 from ._retry_config import RetryPolicy
 from ._tls_config import TLSConfig
 from ._types import HTTP1EngineChoice
-from ._url import to_origin
+from ._url import to_origin, to_server_name
 from ._validators import flag, seconds, whole
 
 if TYPE_CHECKING:
@@ -290,12 +290,14 @@ class Upstream:
         max_connections: overrides the pool's `max_connections_per_host`.
         tls: overrides the pool's TLS settings.
         proxy: overrides the pool's: a `Proxy` or its URL, or "direct" for none. A Unix domain socket has none anyway.
+        server_name: the name that the server is asked for in TLS, and that its certificate must carry, instead of the
+            origin's host. Pins of the host hold all the same.
         endpoints: several endpoints for one upstream; not available yet, must stay empty.
 
     Raises:
         ValueError: a value is out of range, or asks for behaviour that is not available yet.
         TypeError: a value has the wrong type.
-        InvalidURL, UnsupportedProtocol: the origin is no origin.
+        InvalidURL, UnsupportedProtocol: the origin is no origin, or the server_name no name of a host.
     """
 
     origin: Origin = attrs.field(converter=to_origin)
@@ -306,10 +308,15 @@ class Upstream:
         default=None, kw_only=True, validator=attrs.validators.optional(_instance(TLSConfig))
     )
     proxy: Proxy | Literal["direct"] | None = attrs.field(default=None, kw_only=True, converter=_to_upstream_proxy)
+    server_name: str | None = attrs.field(
+        default=None, kw_only=True, converter=attrs.converters.optional(to_server_name)
+    )
     endpoints: Sequence[object] = attrs.field(default=(), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what is not there yet, and a floor above the upstream's own limit."""
+        """Refuse what is not there yet, and what does not go together."""
+        if self.server_name is not None and not self.origin.is_secure:
+            raise ValueError(f"server_name has no meaning without TLS, and {self.origin} has none; leave it None")
         if self.endpoints:
             raise ValueError("endpoints: several endpoints per upstream are not available yet; leave it empty")
         if self.unix_socket is not None and isinstance(self.proxy, Proxy):

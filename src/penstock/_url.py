@@ -139,6 +139,18 @@ def to_origin(origin: str | Origin) -> Origin:
     return parse_origin(str(origin))
 
 
+def to_server_name(name: str) -> str:
+    """The name of a server as TLS uses it: A-labels in lower case, or an IP address, IPv6 without brackets.
+
+    Raises:
+        InvalidURL: it is no name of a host.
+        TypeError: it is no str.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"server_name must be a str, not {name!r}")
+    return _to_ipv6(name) if ":" in name else _to_host(name)
+
+
 def resolve(base: URL, reference: str) -> URL:
     """What `reference` means where `base` is the current URL (RFC 3986 §5.2); fragments are dropped.
 

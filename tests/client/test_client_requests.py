@@ -187,7 +187,7 @@ async def test_content_is_sent_as_it_is(pool: FakePool, content: Any, framing: s
         ({"params": "a=b"}, TypeError, "append it to the URL"),
         ({"timeout": -1}, ValueError, "timeout"),
         ({"timeout": "5"}, TypeError, "timeout"),
-        ({"affinity": "x"}, ValueError, "not available yet"),
+        ({"affinity": 7}, TypeError, "affinity"),
         ({"priority": 1.5}, TypeError, "priority"),
         ({"tenant": 7}, TypeError, "tenant"),
         ({"headers": "a: b"}, TypeError, "headers must be"),

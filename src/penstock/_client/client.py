@@ -162,8 +162,9 @@ class Client:
                 tuple of a file name (None for a plain field), a content, a content type and headers, of which the last
                 two may be left out; `trailers` (fields after the body: as `headers`, or a function that returns them
                 once the body was sent); `timeout` (a number of seconds for each phase, a complete `Timeouts`, None for
-                no limit), `priority` and `tenant` (the place in the queue for a connection), `retry` (a `RetryPolicy`,
-                None for no retries), `follow_redirects`, and `affinity`, which is not available yet.
+                no limit), `priority` and `tenant` (the place in the queue for a connection), `affinity`
+                (requests with one key go to one endpoint of the origin; as every origin has one, they do anyway),
+                `retry` (a `RetryPolicy`, None for no retries), and `follow_redirects`.
 
         Raises:
             RequestError: the request could not be answered; see its subclasses and attributes. A body larger than

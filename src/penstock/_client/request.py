@@ -17,7 +17,7 @@ from .._http.multipart import make_multipart
 from .._http.parts import Files
 from .._http.request import build_request, make_header_set
 from .._http.trailers import TrailerArgument, make_trailers
-from .._pool.pool import check_place
+from .._place import check_affinity, check_place
 from .._retry_config import RetryPolicy
 from .._types import Origin
 from .._url import URL, extend, parse_url
@@ -185,7 +185,7 @@ class Composer:
         if verb is None:
             verb = _check_method(method)
         if affinity is not None:
-            raise ValueError("affinity: keeping a conversation on one endpoint is not available yet; leave it None")
+            check_affinity(affinity)
         if priority != 0 or tenant is not None:
             check_place(priority, tenant)
         if isinstance(url, URL):

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .._types import Origin
     from .connection import ConnectionEntry
 
+    #: Connections are shared by origin, and where the server goes by another name, by that as well.
+    EndpointKey = Origin | tuple[Origin, str]
+
 
 #: What every exchange counts.
 _OFTEN = ("acquires", "delivered", "first_uses", "released")
@@ -118,6 +121,7 @@ class Endpoint(Counters):
     """One origin with its connections, and with its counts: one object less to fetch for every exchange.
 
     Attributes:
+        server_name: the name that the server goes by in TLS instead of the origin's host; None for the host.
         route: how the owner reaches it; the core never looks inside.
         multiplexes: whether its connections may turn out to carry several exchanges at once.
         expected: exchanges that the next connection is expected to have room for: what the latest one had. Infinity
@@ -158,6 +162,7 @@ class Endpoint(Counters):
         "probing",
         "retry_budget",
         "route",
+        "server_name",
         "timer_at",
         "upstream",
     )
@@ -172,9 +177,11 @@ class Endpoint(Counters):
         min_idle: int,
         declared: bool,
         multiplexes: bool,
+        server_name: str | None = None,
     ) -> None:
         super().__init__()
         self.origin = origin
+        self.server_name = server_name
         self.route = route
         self.max_connections = max_connections
         self.min_idle = min(min_idle, max_connections)
@@ -201,6 +208,11 @@ class Endpoint(Counters):
         self.target = 0
         self.last_used = -INF
         self.timer_at = INF
+
+    @property
+    def key(self) -> EndpointKey:
+        """What it is kept under."""
+        return self.origin if self.server_name is None else (self.origin, self.server_name)
 
     @property
     def counters(self) -> Counters:

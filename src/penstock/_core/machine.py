@@ -55,12 +55,13 @@ class PoolMachine(Retrying):
         min_idle: int | None = None,
         declared: bool = False,
         multiplexes: bool = False,
+        server_name: str | None = None,
     ) -> Endpoint:
         """The endpoint of an origin; made on first use. A declared one is never forgotten and keeps its floor.
 
         One that multiplexes may have connections that carry several exchanges; which, is seen when one is there.
         """
-        endpoint = self.endpoints.get(origin)
+        endpoint = self.endpoints.get(origin if server_name is None else (origin, server_name))
         if endpoint is None:
             endpoint = Endpoint(
                 origin,
@@ -70,8 +71,9 @@ class PoolMachine(Retrying):
                 min_idle=self.config.min_idle if min_idle is None else min_idle,
                 declared=declared,
                 multiplexes=multiplexes,
+                server_name=server_name,
             )
-            self.endpoints[origin] = endpoint
+            self.endpoints[endpoint.key] = endpoint
             if declared:
                 self._keep_floor(now, endpoint)
             else:
@@ -535,7 +537,7 @@ class PoolMachine(Retrying):
         if unused and not endpoint.is_in_use(now, idle_timeout):
             self.forgotten.add(endpoint.counters)
             self._below_floor.pop(endpoint, None)
-            del self.endpoints[endpoint.origin]
+            del self.endpoints[endpoint.key]
         else:
             self._schedule(endpoint, max(endpoint.last_used, now) + idle_timeout)
 

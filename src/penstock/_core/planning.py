@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._config import PoolConfig
-    from .._types import Origin
     from .actions import Action
-    from .endpoint import Endpoint, Upstream
+    from .endpoint import Endpoint, EndpointKey, Upstream
     from .waiters import Waiter
 
 
@@ -70,7 +69,7 @@ class Planning:
         self.generation = 0
         self.actions: list[Action] = []
         self.observed = False
-        self.endpoints: dict[Origin, Endpoint] = {}
+        self.endpoints: dict[EndpointKey, Endpoint] = {}
         self.total = 0
         self.closing = 0
         self.waiting = 0

@@ -1,9 +1,9 @@
 """TLS sessions kept for resumption, with the pin verdict that was reached when they began.
 
 A resumed session presents no certificate, so what was verified once travels beside it. A session is kept per host and
-port inside one TLS profile; the profile stands for trust, pins and client certificate. One session may be resumed by
-several connections: that a ticket used twice can be linked (RFC 8446 §C.4) hides nothing from a server that sees the
-same credentials on both.
+port, and name of the server where that is another, inside one TLS profile; the profile stands for trust, pins and
+client certificate. One session may be resumed by several connections: that a ticket used twice can be linked (RFC 8446
+§C.4) hides nothing from a server that sees the same credentials on both.
 
 To ask OpenSSL for a session is dear: Python copies it by way of its encoding, the parsed certificate included, for
 about a third of what a resumed handshake costs. So a session is replaced only after half of its life, and where the
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 #: Endpoints remembered; beyond it the one that was used least recently is forgotten. A session takes a few KiB.
 MAX_SESSIONS = 256
 
-Endpoint = tuple[str, int]
+#: Host and port, and the name that the server goes by where it is not the host.
+Endpoint = tuple[str, int] | tuple[str, int, str]
 
 
 class StoredSession(NamedTuple):

@@ -207,3 +207,11 @@ class SocketStream:
 
     def fileno(self) -> int:
         return self._fd
+
+    def address(self, name: str) -> object:
+        """The "client_addr" or "server_addr", as the system writes it; None for all else, and once it is closed."""
+        ask = {"client_addr": self._socket.getsockname, "server_addr": self._socket.getpeername}.get(name)
+        try:
+            return None if ask is None else ask()
+        except OSError:
+            return None

@@ -16,7 +16,7 @@ from .tls_profile import HTTP1, HTTP2, TLSProfile
 from .tls_stream import RECEIVE_SIZE, TLSStream, TunnelledTLSStream
 
 if TYPE_CHECKING:
-    from .sessions import StoredSession
+    from .sessions import Endpoint, StoredSession
     from .stream import ByteStream
 
 __all__ = ["HTTP1", "HTTP2", "TLSProfile", "TLSStream", "start_tls"]
@@ -33,7 +33,13 @@ _FIT_FOR_HTTP2 = re.compile(r"(EC)?DHE-.*(GCM|CHACHA20|CCM)")
 
 
 async def start_tls(
-    stream: ByteStream, profile: TLSProfile, *, host: str, port: int, protocols: tuple[str, ...] = (HTTP1,)
+    stream: ByteStream,
+    profile: TLSProfile,
+    *,
+    host: str,
+    port: int,
+    protocols: tuple[str, ...] = (HTTP1,),
+    server_name: str | None = None,
 ) -> TLSStream:
     """Run the client's handshake over `stream` and check its outcome.
 
@@ -47,6 +53,7 @@ async def start_tls(
         port: with the host, the key of the session to resume.
         protocols: what is offered, in order of preference, and nothing else may be agreed on: `HTTP2`, `HTTP1`. A
             server that agrees on nothing speaks HTTP/1.1, if that is among them.
+        server_name: sent as SNI and verified instead of `host`. What is pinned for either of the two holds.
 
     Raises:
         CertificateError: the certificate did not verify.
@@ -54,25 +61,34 @@ async def start_tls(
         TLSError: the handshake failed, or ended with a version, suite or protocol that the settings forbid.
     """
     host = host.lower().removesuffix(".").partition("%")[0]
-    handshake = _Handshake(stream, profile, host, port, protocols)
+    handshake = _Handshake(stream, profile, host, port, protocols=protocols, server_name=server_name)
     await handshake.run()
     return handshake.finish()
 
 
 class _Handshake:
     __slots__ = (
-        "_bios", "_endpoint", "_heard", "_pins", "_profile", "_protocols", "_sessions", "_stored", "_stream", "_tls",
-        "_unread", "_unsent",
+        "_bios", "_endpoint", "_heard", "_name", "_pins", "_profile", "_protocols", "_sessions", "_stored", "_stream",
+        "_tls", "_unread", "_unsent",
     )  # fmt: skip
 
     def __init__(
-        self, stream: ByteStream, profile: TLSProfile, host: str, port: int, protocols: tuple[str, ...]
+        self,
+        stream: ByteStream,
+        profile: TLSProfile,
+        host: str,
+        port: int,
+        *,
+        protocols: tuple[str, ...],
+        server_name: str | None,
     ) -> None:
         self._stream = stream
         self._profile = profile
-        self._endpoint = (host, port)
+        self._endpoint: Endpoint = (host, port) if server_name is None else (host, port, server_name)
         self._protocols = protocols
-        self._pins = profile.pins_for(host)
+        self._name = name = server_name or host
+        # A caller who names another server must not get around what is pinned for the host, nor for that name.
+        self._pins = [pins for one in {host: None, name: None} if (pins := profile.pins_for(one))]
         # Kept: the profile may have another one by the end of the handshake.
         context, self._sessions, _ = profile.offer(protocols)
         self._stored = self._session_to_offer()
@@ -84,11 +100,11 @@ class _Handshake:
             self._tls = context.wrap_bio(
                 self._bios.incoming,
                 self._bios.outgoing,
-                server_hostname=host,
+                server_hostname=name,
                 session=self._stored.session if self._stored else None,
             )
         except (ValueError, TypeError) as error:
-            raise TLSError(f"no certificate can be valid for the name {host!r}: {error}", phase="tls") from error
+            raise TLSError(f"no certificate can be valid for the name {name!r}: {error}", phase="tls") from error
 
     def _session_to_offer(self) -> StoredSession | None:
         if not self._profile.config.session_resumption:
@@ -137,8 +153,7 @@ class _Handshake:
         if isinstance(error, ssl.SSLCertVerificationError):
             hint = "; trust its authority with TLSConfig(trust=…)" if error.verify_code in _UNKNOWN_AUTHORITY else ""
             raise CertificateError(
-                f"the certificate is not valid for {self._endpoint[0]}: {error.verify_message} "
-                f"({error.verify_code}){hint}",
+                f"the certificate is not valid for {self._name}: {error.verify_message} ({error.verify_code}){hint}",
                 verify_code=error.verify_code,
                 verify_message=error.verify_message,
             ) from error
@@ -184,9 +199,9 @@ class _Handshake:
         cipher = suite[0] if suite else ""
         self._check_negotiated(version, cipher, protocol)
         verified_pins: tuple[str, ...] = ()
-        if self._pins:
-            verdict = self._stored.verified_pins if self._stored else ()
-            verified_pins = verify_pins(tls, self._pins, verdict=verdict)
+        verdict = self._stored.verified_pins if self._stored else ()
+        for pins in self._pins:
+            verified_pins = verify_pins(tls, pins, verdict=verdict)
         kind = TunnelledTLSStream if isinstance(self._stream, TLSStream) else TLSStream
         return kind(
             self._stream,

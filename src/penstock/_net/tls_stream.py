@@ -122,6 +122,11 @@ class TLSStream:
         return self._transport
 
     @property
+    def ssl_object(self) -> ssl.SSLObject:
+        """What to ask about the peer; nobody but this stream writes or reads through it."""
+        return self._tls
+
+    @property
     def is_ready(self) -> bool:
         """Whether `try_receive` may have something to say that the transport knows nothing of."""
         return self._more or self._ended

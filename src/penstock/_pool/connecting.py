@@ -32,6 +32,8 @@ class Route:
     Attributes:
         origin: host and port to dial, and the name that the certificate must carry.
         way: the proxy to go through, or None.
+        server_name: what the server is asked for in TLS, and must carry in its certificate, instead; None for the
+            origin's host.
         unix_socket: where to connect instead, or None.
         profile: TLS identity, trust and pins; None for cleartext.
         protocols: what may be spoken, in order of preference, by their names in the handshake.
@@ -39,7 +41,7 @@ class Route:
             first one.
     """
 
-    __slots__ = ("origin", "pace", "profile", "protocols", "unix_socket", "way")
+    __slots__ = ("origin", "pace", "profile", "protocols", "server_name", "unix_socket", "way")
 
     def __init__(
         self,
@@ -49,12 +51,14 @@ class Route:
         way: ProxyWay | None,
         profile: TLSProfile | None,
         protocols: tuple[str, ...],
+        server_name: str | None = None,
     ) -> None:
         self.origin = origin
         self.way = way
         self.unix_socket = unix_socket
         self.profile = profile
         self.protocols = protocols
+        self.server_name = server_name
         self.pace: PingPace | None = None
 
     @property
@@ -87,7 +91,7 @@ class Connector:
         self._ways: dict[Proxy, ProxyWay] = {}
         self.http1_engine = make_engine(config.http1_engine)
 
-    def route(self, origin: Origin, declared: Upstream | None) -> Route:
+    def route(self, origin: Origin, declared: Upstream | None, server_name: str | None = None) -> Route:
         """How to reach an origin, with the settings of its upstream where one was declared."""
         profile = None
         if origin.is_secure:
@@ -101,6 +105,7 @@ class Connector:
             way=self._find_way(origin, declared),
             profile=profile,
             protocols=_protocols(self._config, secure=origin.is_secure),
+            server_name=server_name or (declared.server_name if declared else None),
         )
 
     def _find_way(self, origin: Origin, declared: Upstream | None) -> ProxyWay | None:
@@ -141,7 +146,12 @@ class Connector:
             protocol = route.protocols[0]
             if route.profile is not None:
                 stream = secured = await start_tls(
-                    stream, route.profile, host=origin.host, port=origin.port, protocols=route.protocols
+                    stream,
+                    route.profile,
+                    host=origin.host,
+                    port=origin.port,
+                    protocols=route.protocols,
+                    server_name=route.server_name,
                 )
                 protocol = secured.alpn or HTTP1
             if protocol == HTTP2:

@@ -23,6 +23,7 @@ from .._http.body import make_body
 from .._http.pushed_body import PushedBody
 from .._http.request import build_request
 from .._http.trailers import make_trailers
+from .._net.extra_info import extra_info
 from .._net.timer import PhaseTimer
 from .draining import is_cancelled
 from .pushing import Push, PushedRequest
@@ -79,6 +80,11 @@ class Lease:
     def origin(self) -> Origin:
         """What the connection leads to."""
         return self._entry.endpoint.origin
+
+    @property
+    def attempt(self) -> int:
+        """Which try of its request it carries, from 1."""
+        return 1 if self.tries is None else self.tries.attempt
 
     @property
     def connection_id(self) -> int:
@@ -183,6 +189,15 @@ class Lease:
     def trailers(self) -> HeaderList:
         """Fields after the body (RFC 9110 §6.5); complete when the body has ended."""
         return [] if self._exchange is None else self._exchange.trailers
+
+    def get_extra_info(self, name: str) -> object:
+        """A fact about the connection below HTTP, None where there is none to tell.
+
+        Args:
+            name: "client_addr" and "server_addr", as the operating system writes addresses; "ssl_object", an
+                `ssl.SSLObject` to ask for certificate, version and cipher.
+        """
+        return extra_info(self.connection.stream, name)
 
     def release_soon(self) -> None:
         """Give the lease up, whatever state it is in; never waits, may be repeated.

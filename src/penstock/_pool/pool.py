@@ -18,9 +18,14 @@ from .._errors import (
     PoolTimeout,
     RequestError,
 )
+from .._http.body import make_body
+from .._http.request import build_request
+from .._http.trailers import make_trailers
 from .._net.network import SocketNetwork
 from .._net.timer import PhaseTimer
-from .._url import to_origin
+from .._place import check_affinity, check_place
+from .._retry_config import RetryPolicy
+from .._url import to_origin, to_server_name
 from .connecting import Connector
 from .lease import Lease
 from .leaving import leaving
@@ -30,20 +35,19 @@ from .statistics import explain, snapshot
 from .tries import MISDIRECTED, Tries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from .._core.endpoint import Endpoint
+    from .._http.body import Content
     from .._http.exchange import ResponseHead
     from .._http.request import WireRequest
+    from .._http.trailers import TrailerArgument
     from .._net.network import Network
-    from .._retry_config import RetryPolicy
     from .._types import Origin
     from .instruments import Instrument
     from .statistics import Explanation, Statistics
 
-#: Priorities from the first served to the last.
-PRIORITIES = range(-100, 101)
 
 #: What a pool asks of the outside world.
 _NETWORK = ("resolve", "connect", "connect_unix", "watcher")
@@ -187,6 +191,88 @@ class Pool:
             raise TypeError(f"timeouts must be a Timeouts, not {timeouts!r}")
         return Acquire(self._runner, to_origin(origin), priority, tenant, timeouts)
 
+    async def exchange(
+        self,
+        origin: str | Origin,
+        method: str | bytes,
+        target: str | bytes,
+        *,
+        headers: Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]] = (),
+        content: Content = None,
+        trailers: TrailerArgument | None = None,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        priority: int = 0,
+        tenant: str | None = None,
+        affinity: str | None = None,
+        server_name: str | None = None,
+    ) -> Lease:
+        """Send a request and hand out the lease with the head of its response; for those who build clients.
+
+        It is what `Client` does below its headers, redirects and decoding, the replays that are safe included. Read the
+        body with `Lease.read`, and release the lease on every way out. Cancelling it leaves nothing behind.
+
+        Args:
+            origin: "https://host[:port]".
+            method: as sent; upper case by custom.
+            target: path and query in wire form, or "*".
+            headers: fields in addition to Host and the framing fields, which are added.
+            content: the body: bytes, str, a file, or an iterable of bytes.
+            trailers: fields after the body, or a function that returns them once the body was sent.
+            timeouts: limits of everything up to the body's last byte; the pool's if None.
+            retry: when the request is tried again, beside the replays that are always safe; None for never.
+            priority: −100 to 100, lower is served first.
+            tenant: whose turn it uses up.
+            affinity: requests with one key go to one endpoint of the origin. As every origin has one, they do anyway.
+            server_name: the name that the server is asked for in TLS, and that its certificate must carry, instead of
+                the origin's host. Connections are shared only under one name, and pins of the host hold all the same.
+
+        Raises:
+            RequestError: the request could not be answered; see its subclasses and attributes.
+            InvalidURL: the origin is no origin, or the server_name no name of a host.
+            ValueError: an argument is out of range.
+            TypeError: an argument has the wrong type.
+        """
+        if priority != 0 or tenant is not None:
+            check_place(priority, tenant)
+        check_affinity(affinity)
+        if timeouts is None:
+            timeouts = self.timeouts
+        elif not isinstance(timeouts, Timeouts):
+            raise TypeError(f"timeouts must be a Timeouts, not {timeouts!r}")
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise TypeError(f"retry must be a RetryPolicy or None, not {retry!r}")
+        where = to_origin(origin)
+        if server_name is not None:
+            server_name = self._other_name(where, server_name)
+        fields = headers.items() if hasattr(headers, "items") else headers
+        request = build_request(where, method, target, fields, make_body(content), trailers=make_trailers(trailers))
+        with self._timer(timeouts) as timer:
+            try:
+                _, lease = await self._exchange(
+                    where,
+                    request,
+                    timer=timer,
+                    priority=priority,
+                    tenant=tenant,
+                    retry=retry,
+                    server_name=server_name,
+                )
+            except RequestError as error:
+                error.annotate(origin=where)
+                raise
+        lease.label = f"{request.method.decode()} {where}{request.target.partition(b'?')[0].decode()}"
+        return lease
+
+    def _other_name(self, origin: Origin, server_name: str) -> str | None:
+        """The name of a server that a caller gave, None if it is the one that is meant anyway."""
+        if not origin.is_secure:
+            raise ValueError(f"server_name has no meaning without TLS, and {origin} has none; leave it None")
+        declared = self._declared.get(origin)
+        usual = (declared.server_name if declared else None) or origin.host
+        name = to_server_name(server_name)
+        return None if name == usual else name
+
     async def prewarm(self, origin: str | Origin, count: int) -> None:
         """Open connections until `count` are there, without sending a request.
 
@@ -252,18 +338,27 @@ class Pool:
         priority: int = 0,
         tenant: str | None = None,
         retry: RetryPolicy | None = None,
+        server_name: str | None = None,
     ) -> tuple[ResponseHead, Lease]:
         """Acquire, send, read the head; again where `Tries` allows it. The timer is one of `_timer`."""
         runner = self._running
         assert runner is not None
-        tries = None if retry is None else Tries(runner, origin, request, retry)
+        tries = None if retry is None else Tries(runner, origin, request, retry, server_name)
         fresh = False
         place = 0
         while True:
             await trio.lowlevel.checkpoint_if_cancelled()
             lease = exchange = None
             try:
-                taken = runner.take(origin, timer, priority=priority, tenant=tenant, fresh=fresh, stands_for=place)
+                taken = runner.take(
+                    origin,
+                    timer,
+                    priority=priority,
+                    tenant=tenant,
+                    fresh=fresh,
+                    stands_for=place,
+                    server_name=server_name,
+                )
                 lease = taken if isinstance(taken, Lease) else await taken
                 exchange = lease.begin(timer)
                 try:
@@ -275,12 +370,12 @@ class Pool:
                 if tries is None:
                     if head.status != MISDIRECTED:
                         return head, lease
-                    tries = Tries(runner, origin, request, None)
+                    tries = Tries(runner, origin, request, None, server_name)
                 if not tries.goes_on_after(head, lease, timer):
                     lease.tries = tries
                     return head, lease
             except RequestError as error:
-                tries = tries or Tries(runner, origin, request, None)
+                tries = tries or Tries(runner, origin, request, None, server_name)
                 if not tries.goes_on_without(error, exchange, lease, timer):
                     raise
             await tries.pause()
@@ -400,18 +495,3 @@ def _to_upstreams(upstreams: Sequence[Upstream | str]) -> list[Upstream]:
             raise TypeError(f"upstreams must hold Upstream or str, not {one!r}")
         declared.append(Upstream(one) if isinstance(one, str) else one)
     return declared
-
-
-def check_place(priority: int, tenant: str | None) -> None:
-    """Refuse what is no place in a queue.
-
-    Raises:
-        TypeError: a value has the wrong type.
-        ValueError: the priority is out of range.
-    """
-    if isinstance(priority, bool) or not isinstance(priority, int):
-        raise TypeError(f"priority must be an int, not {priority!r}")
-    if priority not in PRIORITIES:
-        raise ValueError(f"priority must be from −100 to 100, not {priority!r}")
-    if tenant is not None and not isinstance(tenant, str):
-        raise TypeError(f"tenant must be a str or None, not {tenant!r}")

@@ -148,20 +148,21 @@ class Runner:
 
     # ---- the way in and out --------------------------------------------------------------------------------------
 
-    def endpoint(self, origin: Origin) -> Endpoint:
+    def endpoint(self, origin: Origin, server_name: str | None = None) -> Endpoint:
         """The machine's endpoint of an origin, with its route."""
-        endpoint = self.machine.endpoints.get(origin)
+        endpoint = self.machine.endpoints.get(origin if server_name is None else (origin, server_name))
         if endpoint is None:
             declared = self._upstreams.get(origin)
-            route = self._connector.route(origin, declared)
+            route = self._connector.route(origin, declared, server_name)
             endpoint = self.machine.endpoint(
                 self.clock(),
                 origin,
                 route=route,
                 max_connections=declared.max_connections if declared else None,
                 min_idle=declared.min_idle if declared else None,
-                declared=declared is not None,
+                declared=declared is not None and server_name is None,
                 multiplexes=route.multiplexes,
+                server_name=server_name,
             )
         return endpoint
 
@@ -174,6 +175,7 @@ class Runner:
         tenant: str | None,
         fresh: bool = False,
         stands_for: int = 0,
+        server_name: str | None = None,
     ) -> Lease | Coroutine[Any, Any, Lease]:
         """Take a connection. Once there is a lease, whoever called owns it.
 
@@ -184,6 +186,7 @@ class Runner:
             tenant: whose turn it uses up.
             fresh: whether it must have been dialled just now.
             stands_for: the place of the waiter whose request is sent again; 0 if it is sent for the first time.
+            server_name: the name that the server goes by in TLS, where that is not the origin's host.
 
         Returns:
             A lease; or, where somebody has to wait for it, what to await at once. Cancelling that leaves nothing
@@ -191,7 +194,8 @@ class Runner:
             dial on this caller's behalf failed.
         """
         machine = self.machine
-        endpoint = machine.endpoints.get(origin) or self.endpoint(origin)
+        key = origin if server_name is None else (origin, server_name)
+        endpoint = machine.endpoints.get(key) or self.endpoint(origin, server_name)
         now = self.clock()
         entry = None if fresh else machine.take(now, endpoint)
         if entry is not None:

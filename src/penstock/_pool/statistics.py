@@ -89,6 +89,7 @@ class EndpointStatistics(NamedTuple):
 
     Attributes:
         origin: scheme, host and port.
+        server_name: the name that the server goes by in TLS, where that is not the origin's host; else None.
         active: connections with an exchange, draining ones included.
         idle: connections without one.
         dialing: dials running.
@@ -106,6 +107,7 @@ class EndpointStatistics(NamedTuple):
     """
 
     origin: Origin
+    server_name: str | None
     active: int
     idle: int
     dialing: int
@@ -170,6 +172,7 @@ def _endpoint(endpoint: Endpoint, now: float) -> EndpointStatistics:
     queue = endpoint.upstream.queue
     return EndpointStatistics(
         origin=endpoint.origin,
+        server_name=endpoint.server_name,
         active=endpoint.active,
         idle=endpoint.idle,
         dialing=len(endpoint.dials),

@@ -52,15 +52,24 @@ class Tries:
         "_request",
         "_runner",
         "_sent",
+        "_server_name",
         "fresh",
         "place",
         "records",
         "refusal",
     )
 
-    def __init__(self, runner: Runner, origin: Origin, request: WireRequest, policy: RetryPolicy | None) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        origin: Origin,
+        request: WireRequest,
+        policy: RetryPolicy | None,
+        server_name: str | None,
+    ) -> None:
         self._runner = runner
         self._origin = origin
+        self._server_name = server_name
         self._request = request
         self._policy = policy
         self._replays = 0
@@ -132,7 +141,7 @@ class Tries:
 
     @property
     def _endpoint(self) -> Endpoint:
-        return self._runner.endpoint(self._origin)
+        return self._runner.endpoint(self._origin, self._server_name)
 
     def _is_keyed(self, policy: RetryPolicy) -> bool:
         name = (policy.idempotency_key or "idempotency-key").lower().encode()
