@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
-from .. import Lease, Origin, PenstockError, Pool, RetryPolicy, Timeouts
+from .. import Lease, Origin, PenstockError, Pool, RetryPolicy, Timeouts, UnsupportedProtocol
 from .._place import check_affinity, check_place
 from .._url import to_origin
 from ._library import find_library
@@ -211,6 +211,8 @@ def _respond(lease: Lease, library: Library, stream: object) -> Any:
 
 @lru_cache(maxsize=1024)
 def _to_origin(scheme: bytes, host: bytes, port: int | None) -> Origin:
+    if not scheme:
+        raise UnsupportedProtocol("the request's URL has no scheme: it must start with https:// or http://")
     name = host.decode("ascii")
     authority = f"[{name}]" if ":" in name else name
     return to_origin(f"{scheme.decode('ascii')}://{authority}{'' if port is None else f':{port}'}")
