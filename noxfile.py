@@ -39,6 +39,10 @@ NOT_ASKED = ["ASYNC114", "ASYNC910", "ASYNC911", "ASYNC912", "ASYNC913"]
 NOT_ASKED_OF_TESTS = [*NOT_ASKED, "ASYNC119", "ASYNC124", "ASYNC231", "ASYNC900"]
 
 
+#: The packages that must be there in each environment of the session `sdk`; what they need clashes.
+SDKS = {"latest": "openai anthropic", "older": "openai anthropic", "any-llm": "any_llm"}
+
+
 def install(session: nox.Session, *groups: str, extras: str = "demo,fast,brotli,zstd,socks") -> None:
     """Install Penstock as an editable package, with its extras and the named dependency groups."""
     requirements = [line for group in groups for line in nox.project.dependency_groups(PROJECT, group)]
@@ -77,6 +81,15 @@ def coverage(session: nox.Session) -> None:
     ):
         session.run("coverage", "run", "-m", "pytest", "-q", *tests, *rest)
         session.run("coverage", "report", *modules)
+
+
+@nox.session(default=False)
+@nox.parametrize("sdks", list(SDKS))
+def sdk(session: nox.Session, sdks: str) -> None:
+    """The SDKs of OpenAI, Anthropic and any-llm on trio, against a fake provider: latest, older, and any-llm's."""
+    install(session, "test", f"sdk-{sdks}")
+    session.env["SDKS"] = SDKS[sdks]
+    session.run("python", "-m", "pytest", "-q", "tests/sdk", *session.posargs)
 
 
 @nox.session

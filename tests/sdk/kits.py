@@ -147,6 +147,7 @@ def _text_of_any(chunk: Any) -> str:
 
 def _kits() -> list[Kit]:
     kits = []
+    # The session names those that it installed, so that none is missing unseen.
     wanted = os.environ.get("SDKS", "").split() or [
         package for package in ("openai", "anthropic", "any_llm") if importlib.util.find_spec(package)
     ]
@@ -159,10 +160,8 @@ def _kits() -> list[Kit]:
             kits.append(Kit(name, "openai", library, "openai", _open_openai, ask, stream, text_of))
     if "anthropic" in wanted:
         library = "httpx2" if _major("anthropic") >= 1 else "httpx"
-        kits.append(
-            Kit("anthropic", "anthropic", library, "anthropic", _open_anthropic, _ask_messages, _stream_messages,
-                _text_of_message)  # fmt: skip
-        )
+        messages = _open_anthropic, _ask_messages, _stream_messages, _text_of_message
+        kits.append(Kit("anthropic", "anthropic", library, "anthropic", *messages))
     if "any_llm" in wanted:
 
         def open_openai(url: str, http_client: Any, **options: Any) -> Any:

@@ -118,15 +118,18 @@ class FakeProvider:
         if refusal and not (refusal[2] and asked_before):
             error = {"error": {"type": "refused", "message": f"refused with {refusal[1]}"}, "type": "error"}
             # So that no test has to wait for what a client would do by itself.
-            return await _send_whole(send, int(refusal[1]), error, [(b"retry-after-ms", b"10")])
+            await _send_whole(send, int(refusal[1]), error, [(b"retry-after-ms", b"10")])
+            return
         if one.model == "stall":
             await trio.sleep_forever()
         speak = _SPEAKERS.get(one.path)
         if speak is None:
-            return await _send_whole(send, 404, {"error": {"message": f"nothing is at {one.path}"}}, [])
+            await _send_whole(send, 404, {"error": {"message": f"nothing is at {one.path}"}}, [])
+            return
         plain, before, word, after = speak(one.model)
         if not question.get("stream"):
-            return await _send_whole(send, 200, plain, [])
+            await _send_whole(send, 200, plain, [])
+            return
         await _send_head(send, 200, b"text/event-stream", [])
         pause, count = (0.02, 500) if one.model == "slow" else (0.0, len(WORDS))
         await _send_piece(send, before)

@@ -52,8 +52,8 @@ class ResponseStream:
         return piece
 
     async def aclose(self) -> None:
-        """Give up what is left of the body."""
-        self._lease.release_soon()
+        """Give up what is left of the body, and wait a moment for its end where only that is missing."""
+        await self._lease.aclose()
 
 
 class TracedStream(ResponseStream):
