@@ -53,6 +53,9 @@ AIOHTTP = Competitor("aiohttp", "aiohttp_client", "aiohttp.ClientSession on asyn
 URLLIB3 = Competitor("urllib3, threads", "urllib3_threads", "urllib3.HTTPConnectionPool, a thread for each in flight")
 HTTPCORE2 = Competitor("httpcore2", "httpcore2_client", "httpcore2.AsyncConnectionPool on trio")
 HTTPX2 = Competitor("httpx2", "httpx2_client", "httpx2.AsyncClient on trio")
+HTTPX2_OVER_PENSTOCK = Competitor(
+    "httpx2 over penstock", "httpx2_over_penstock", "httpx2.AsyncClient on trio with penstock.httpx.PenstockTransport"
+)
 HTTPX = Competitor("httpx", "httpx_client", "httpx.AsyncClient on trio")
 
 #: The clients that somebody would choose between, over HTTP/1.1.

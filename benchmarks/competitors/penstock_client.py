@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import penstock
+from penstock import Pool
 
 from ..server import Ask, Server
 from .httpx_like import Client, Fetch, count_events, fetcher
@@ -47,6 +48,12 @@ class WithEvents(Client):
 async def _open(
     server: Server, connections: int, config: dict[str, Any]
 ) -> AsyncIterator[tuple[penstock.Pool, penstock.Client]]:
+    async with open_pool(server, connections, **config) as pool, penstock.Client(pool=pool) as client:
+        yield pool, client
+
+
+def open_pool(server: Server, connections: int, **config: Any) -> Pool:
+    """A pool for a server, to be entered."""
     settings = penstock.PoolConfig(
         http1=not server.http2,
         max_connections=connections,
@@ -54,5 +61,4 @@ async def _open(
         tls=penstock.TLSConfig(trust=server.authority or "certifi"),
         **config,
     )
-    async with penstock.Pool(settings) as pool, penstock.Client(pool=pool) as client:
-        yield pool, client
+    return penstock.Pool(settings)

@@ -7,7 +7,8 @@ that sleeps, and that alone, the kernel's and trio's part, is more than half of 
 be far ahead there.
 
 The server is a child process that sends bytes made beforehand: every client gets the same. The first of two streams
-on the connection is not measured. httpx2 reads with its own `AsyncClient.sse`; the others have no reader of events.
+on the connection is not measured. httpx2 reads with its own `AsyncClient.sse`, over its own transport and
+over Penstock's; the others have no reader of events.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from ..comparison import Figure, Situation, Target, compare
 from ..comparison import add_arguments as add_common
-from ..competitors import HTTPX2, PENSTOCK, PENSTOCK_H11, PENSTOCK_HTTPTOOLS
+from ..competitors import HTTPX2, HTTPX2_OVER_PENSTOCK, PENSTOCK, PENSTOCK_H11, PENSTOCK_HTTPTOOLS
 from ..cores import choose_cores
 from ..event_server import running_event_server
 
@@ -35,8 +36,8 @@ FIGURES = (
 
 CHARTS = ("HTTP/1.1, without pause", "HTTP/2, without pause")
 
-OVER_HTTP1 = (PENSTOCK_HTTPTOOLS, PENSTOCK_H11, HTTPX2)
-OVER_HTTP2 = (PENSTOCK, HTTPX2)
+OVER_HTTP1 = (PENSTOCK_HTTPTOOLS, PENSTOCK_H11, HTTPX2_OVER_PENSTOCK, HTTPX2)
+OVER_HTTP2 = (PENSTOCK, HTTPX2_OVER_PENSTOCK, HTTPX2)
 
 TARGETS = (
     # Where each event wakes its reader, what the engines differ in is lost in what trio and the kernel cost.
@@ -45,6 +46,12 @@ TARGETS = (
         for ours, limit in (("penstock, h11", 0.7), ("penstock, httptools", 0.3))
     ),
     *(Target(("penstock", f"HTTP/2, {pace}"), ("httpx2", f"HTTP/2, {pace}"), 0.5) for pace in PACES),
+    # A transport must not be what makes a client slow.
+    *(
+        Target(("httpx2 over penstock", f"{protocol}, {pace}"), ("httpx2", f"{protocol}, {pace}"), 1.0)
+        for protocol in ("HTTP/1.1", "HTTP/2")
+        for pace in PACES
+    ),
 )
 
 
