@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import httpx2
 
+import penstock
 from penstock.httpx import PenstockTransport
 
 from ..server import Ask, Server
@@ -34,5 +35,5 @@ async def open_client(server: Server) -> AsyncIterator[Client]:
         yield WithEvents(client, server.url)
 
 
-def _client(pool: penstock_client.Pool) -> httpx2.AsyncClient:
+def _client(pool: penstock.Pool) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=PenstockTransport(pool), timeout=60, trust_env=False)

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import penstock
-from penstock import Pool
 
 from ..server import Ask, Server
 from .httpx_like import Client, Fetch, count_events, fetcher
@@ -52,7 +51,7 @@ async def _open(
         yield pool, client
 
 
-def open_pool(server: Server, connections: int, **config: Any) -> Pool:
+def open_pool(server: Server, connections: int, **config: Any) -> penstock.Pool:
     """A pool for a server, to be entered."""
     settings = penstock.PoolConfig(
         http1=not server.http2,
