@@ -12,9 +12,9 @@ import sys
 import httpx2
 import trio
 from anthropic import AsyncAnthropic
-from penstock.httpx import PenstockTransport
 
 import penstock
+from penstock.httpx import PenstockTransport
 
 MODEL = os.environ.get("MODEL", "claude-sonnet-4-5")
 

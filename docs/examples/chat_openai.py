@@ -12,9 +12,9 @@ import sys
 import httpx2
 import trio
 from openai import AsyncOpenAI
-from penstock.httpx import PenstockTransport
 
 import penstock
+from penstock.httpx import PenstockTransport
 
 MODEL = os.environ.get("MODEL", "gpt-5-mini")
 

@@ -12,9 +12,9 @@ import sys
 import httpx2
 import trio
 from openai import AsyncOpenAI
-from penstock.httpx import PenstockTransport
 
 import penstock
+from penstock.httpx import PenstockTransport
 
 XAI_BASE_URL = os.environ.get("XAI_BASE_URL", "https://api.x.ai/v1")
 OPENAI_MODEL = os.environ.get("MODEL", "gpt-5-mini")

@@ -89,7 +89,6 @@ class EndpointStatistics(NamedTuple):
 
     Attributes:
         origin: scheme, host and port.
-        server_name: the name that the server goes by in TLS, where that is not the origin's host; else None.
         active: connections with an exchange, draining ones included.
         idle: connections without one.
         dialing: dials running.
@@ -104,10 +103,10 @@ class EndpointStatistics(NamedTuple):
         closed_by_reason: closes so far, by reason.
         limits_crossed: how often the server has crossed a limit over HTTP/2 so far, by the name of the setting.
         connections: every connection that holds a slot.
+        server_name: what requests call it in TLS instead of by its origin's host; None if they do not.
     """
 
     origin: Origin
-    server_name: str | None
     active: int
     idle: int
     dialing: int
@@ -122,6 +121,7 @@ class EndpointStatistics(NamedTuple):
     closed_by_reason: dict[str, int]
     limits_crossed: dict[str, int]
     connections: tuple[ConnectionStatistics, ...]
+    server_name: str | None = None
 
 
 class Statistics(NamedTuple):
@@ -172,7 +172,6 @@ def _endpoint(endpoint: Endpoint, now: float) -> EndpointStatistics:
     queue = endpoint.upstream.queue
     return EndpointStatistics(
         origin=endpoint.origin,
-        server_name=endpoint.server_name,
         active=endpoint.active,
         idle=endpoint.idle,
         dialing=len(endpoint.dials),
@@ -187,6 +186,7 @@ def _endpoint(endpoint: Endpoint, now: float) -> EndpointStatistics:
         closed_by_reason=dict(endpoint.closed_by_reason),
         limits_crossed=dict(endpoint.limits_crossed),
         connections=tuple(_connection(entry, now) for entry in endpoint.connections),
+        server_name=endpoint.server_name,
     )
 
 

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from ._library import Library
 
+    # The clients declare what a transport is by classes of their own: to a type checker it is one of each.
+    _OneOfTheirs = Any
+else:
+    _OneOfTheirs = object
+
 #: What the extension "penstock" of a request may say.
 _PLACE = ("priority", "tenant", "affinity")
 
@@ -23,7 +28,7 @@ _PLACE = ("priority", "tenant", "affinity")
 _LIMITS = ("connect", "read", "write", "pool")
 
 
-class PenstockTransport:
+class PenstockTransport(_OneOfTheirs):  # type: ignore[misc]
     """A transport for the async clients of httpx, httpx2 and httpxyz: `AsyncClient(transport=PenstockTransport(pool))`.
 
     It has no state of its own, so one may serve any number of clients at once. Limits, TLS, pins and protocols are
