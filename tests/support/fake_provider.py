@@ -283,5 +283,7 @@ def running_provider(directory: Path | None = None) -> Iterator[FakeProvider]:
         thread.join()
 
 
-async def _serve(provider: FakeProvider, config: Config, *, task_status: trio.TaskStatus[list[str]]) -> None:
+async def _serve(  # noqa: ASYNC128 - hypercorn calls it
+    provider: FakeProvider, config: Config, *, task_status: trio.TaskStatus[list[str]]
+) -> None:
     await serve(provider, config, shutdown_trigger=trio.sleep_forever, task_status=task_status)  # type: ignore[arg-type]

@@ -73,10 +73,10 @@ class TracedStream(ResponseStream):
         try:
             return await super().__anext__()
         except StopAsyncIteration:
-            await self.trace("receive_response_body.complete", return_value=None)
+            await self.trace("receive_response_body.complete", return_value=None)  # noqa: ASYNC120 - a cancellation is worth more
             raise
         except Exception as error:
-            await self.trace("receive_response_body.failed", exception=error)
+            await self.trace("receive_response_body.failed", exception=error)  # noqa: ASYNC120 - a cancellation is worth more
             raise
 
     async def aclose(self) -> None:

@@ -121,7 +121,7 @@ class PenstockTransport(_OneOfTheirs):  # type: ignore[misc]
         try:
             lease = await self._send(request, library)
         except Exception as error:
-            await trace("exchange.failed", exception=error)
+            await trace("exchange.failed", exception=error)  # noqa: ASYNC120 - a cancellation is worth more
             raise
         try:
             await trace("exchange.complete", return_value=None)
