@@ -276,7 +276,7 @@ def test_a_mistake_in_the_defaults_is_refused_at_once(
 
 async def test_place_in_the_queue_is_passed_on(pool: FakePool) -> None:
     client = Client(pool)  # type: ignore[arg-type]
-    await client.get("https://h", priority=-3, tenant="acme")
+    await client.get("https://h", priority=-3, tenant="acme", affinity="a talk")
     async with client.stream("GET", "https://h", priority=4) as response:
         await response.aread()
     assert [sent.place for sent in pool.sent] == [
