@@ -89,7 +89,7 @@ def sdk(session: nox.Session, sdks: str) -> None:
     """The SDKs of OpenAI, Anthropic and any-llm on trio, against a fake provider: latest, older, and any-llm's."""
     install(session, "test", f"sdk-{sdks}")
     session.env["SDKS"] = SDKS[sdks]
-    session.run("python", "-m", "pytest", "-q", "tests/sdk", *session.posargs)
+    session.run("python", "-m", "pytest", "-q", "tests/sdk", "tests/examples/test_chats.py", *session.posargs)
 
 
 @nox.session
