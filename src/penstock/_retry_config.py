@@ -99,3 +99,14 @@ class RetryPolicy:
         """Check the fields against each other."""
         if self.backoff_max < self.backoff:
             raise ValueError(f"backoff_max must be at least backoff ({self.backoff}), not {self.backoff_max}")
+
+
+def check_retry(retry: object) -> RetryPolicy | None:
+    """Return what may be a `retry=` argument.
+
+    Raises:
+        TypeError: it is neither a `RetryPolicy` nor None.
+    """
+    if retry is None or isinstance(retry, RetryPolicy):
+        return retry
+    raise TypeError(f"retry must be a RetryPolicy or None, not {retry!r}")

@@ -18,7 +18,7 @@ from .._http.parts import Files
 from .._http.request import build_request, make_header_set
 from .._http.trailers import TrailerArgument, make_trailers
 from .._place import check_affinity, check_place
-from .._retry_config import RetryPolicy
+from .._retry_config import check_retry
 from .._types import Origin
 from .._url import URL, extend, parse_url
 from .._version import __version__
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .._config import Timeouts
     from .._http.body import Content, RequestBody
     from .._http.request import HeaderSet
+    from .._retry_config import RetryPolicy
     from .._types import HeaderList
     from .fields import Fields
     from .limits import TimeoutArgument, Unset
@@ -272,17 +273,6 @@ class Composer:
         if content is not None:
             raise _two_bodies()
         return make_body(encode_fields(data, "data")), b"application/x-www-form-urlencoded"
-
-
-def check_retry(retry: object) -> RetryPolicy | None:
-    """Return what may be a `retry=` argument.
-
-    Raises:
-        TypeError: it is neither a `RetryPolicy` nor None.
-    """
-    if retry is None or isinstance(retry, RetryPolicy):
-        return retry
-    raise TypeError(f"retry must be a RetryPolicy or None, not {retry!r}")
 
 
 def with_key(fields: HeaderList, name: str) -> HeaderList:

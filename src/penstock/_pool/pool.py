@@ -24,7 +24,7 @@ from .._http.trailers import make_trailers
 from .._net.network import SocketNetwork
 from .._net.timer import PhaseTimer
 from .._place import check_affinity, check_place
-from .._retry_config import RetryPolicy
+from .._retry_config import check_retry
 from .._url import to_origin, to_server_name
 from .connecting import Connector
 from .lease import Lease
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .._http.request import WireRequest
     from .._http.trailers import TrailerArgument
     from .._net.network import Network
+    from .._retry_config import RetryPolicy
     from .._types import Origin
     from .instruments import Instrument
     from .statistics import Explanation, Statistics
@@ -240,8 +241,7 @@ class Pool:
             timeouts = self.timeouts
         elif not isinstance(timeouts, Timeouts):
             raise TypeError(f"timeouts must be a Timeouts, not {timeouts!r}")
-        if retry is not None and not isinstance(retry, RetryPolicy):
-            raise TypeError(f"retry must be a RetryPolicy or None, not {retry!r}")
+        check_retry(retry)
         where = to_origin(origin)
         if server_name is not None:
             server_name = self._other_name(where, server_name)

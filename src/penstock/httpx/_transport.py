@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .. import Lease, Origin, PenstockError, Pool, RetryPolicy, Timeouts, UnsupportedProtocol
 from .._place import check_affinity, check_place
+from .._retry_config import check_retry
 from .._url import to_origin
 from ._library import find_library
 from ._trace import Trace
@@ -68,13 +69,11 @@ class PenstockTransport(_OneOfTheirs):  # type: ignore[misc]
             raise TypeError(f"pool must be a Pool, not a {type(pool).__name__}")
         check_place(priority, tenant)
         check_affinity(affinity)
-        if retry is not None and not isinstance(retry, RetryPolicy):
-            raise TypeError(f"retry must be a RetryPolicy or None, not {retry!r}")
         if not isinstance(close_pool, bool):
             raise TypeError(f"close_pool must be True or False, not {close_pool!r}")
         self._pool = pool
         self._place: dict[str, Any] = {"priority": priority, "tenant": tenant, "affinity": affinity}
-        self._retry = retry
+        self._retry = check_retry(retry)
         self._close_pool = close_pool
         self._known_limits: dict[tuple[float | None, ...], Timeouts] = {}
 
