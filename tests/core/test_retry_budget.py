@@ -33,6 +33,14 @@ def test_what_was_counted_leaves_after_the_window() -> None:
     assert budget.withdraw(13.0, ratio=0.0, rate=0.1)
 
 
+def test_it_lapses_with_what_it_counted() -> None:
+    budget = RetryBudget()
+    assert budget.has_lapsed(0.0)
+    budget.deposit(3.5)
+    assert not budget.has_lapsed(12.9)
+    assert budget.has_lapsed(13.0)
+
+
 def test_a_long_silence_empties_it() -> None:
     budget = RetryBudget()
     for _ in range(5):

@@ -116,7 +116,12 @@ def test_pauses_stay_in_their_bounds(count: int, chance: float, asked: float | N
     if asked is None:
         assert seconds == longest * chance
     else:
-        assert asked <= seconds <= asked + min(longest, asked)
+        assert asked <= seconds <= max(longest, asked + min(longest, asked))
+
+
+@pytest.mark.parametrize("asked", [0.0, 0.001])
+def test_now_is_no_reason_to_come_all_at_once(asked: float) -> None:
+    assert pause(RetryPolicy(backoff=1), 3, asked=asked, chance=0.5) == 2.0
 
 
 BAD: list[tuple[type[Exception], dict[str, Any], str]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -46,6 +47,20 @@ AFTER = [
 @pytest.mark.parametrize(("headers", "seconds"), AFTER)
 def test_how_long_to_wait(headers: list[tuple[bytes, bytes]], seconds: float | None) -> None:
     assert parse_retry_hint(headers, NOW) == RetryHint(seconds, None)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "UTC"])
+@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"])
+def test_each_form_of_a_date_means_utc(form: str, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9110 §5.6.7: the two older ones must be understood as well, wherever this machine stands."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        value = datetime.fromtimestamp(NOW + 10, UTC).strftime(form).encode()
+        assert parse_retry_hint([(b"retry-after", value)], NOW).after == 10
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

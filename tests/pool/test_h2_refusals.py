@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 import penstock
 from tests.support.h2_peer import H2Peer, H2Script, serve
@@ -172,3 +173,26 @@ async def test_a_misdirected_request_leaves_the_others_on_its_connection_alone(a
         paths = iter(["/wrong", "/right"])
         responses = await at_once(2, lambda: s.client.get(s.url + next(paths)))
         assert [response.content for response in responses] == [b"2nd", b"1st"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("body", [b"", b"not here"])
+async def test_a_connection_that_is_the_wrong_one_takes_nothing_more(body: bytes, autojump_clock: MockClock) -> None:
+    """Also where the answer has no content, so that its lease was given back with the head."""
+
+    def answers(status: int) -> Any:
+        async def script(peer: H2Peer) -> None:
+            while True:
+                request = await peer.request()
+                if request.path != b"/held":
+                    await peer.respond(request.stream, status, body=body)
+
+        return script
+
+    async with scene(H2Script(answers(421), answers(200)), http1=False) as s:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(s.client.get, s.url + "/held")
+            await trio.sleep(0.1)
+            found = [(await s.client.get(s.url)).connection_id for _ in range(4)]
+            nursery.cancel_scope.cancel()
+    assert found == [2, 2, 2, 2]
+    assert len(s.network.peers) == 2

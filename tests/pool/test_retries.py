@@ -210,6 +210,16 @@ async def test_each_server_has_its_own_budget(autojump_clock: MockClock) -> None
         assert len((await s.client.get(s.url)).retries) == 1
 
 
+async def test_a_server_is_not_forgotten_with_its_budget(autojump_clock: MockClock) -> None:
+    policy = RetryPolicy(max_attempts=5, budget_ratio=0, budget_rate=0.1)
+    later = (503, [(b"retry-after", b"2"), (b"connection", b"close")])
+    async with scene(answers(*[later] * 9), retry=policy, idle_timeout=0.5) as s:
+        response = await s.client.get(s.url)
+        assert (len(response.retries), response.retry_refusal) == (1, RetryRefusal.BUDGET_SPENT)
+        await trio.sleep(20)
+        assert s.pool.statistics().endpoints == ()
+
+
 # ---- lost answers ----------------------------------------------------------------------------------------------------
 
 

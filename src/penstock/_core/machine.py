@@ -534,7 +534,7 @@ class PoolMachine(Retrying):
         counters = endpoint.counters
         held = counters.delivered - counters.released - counters.refused
         unused = not held and not endpoint.connections and not len(endpoint.upstream.queue) and not endpoint.target
-        if unused and not endpoint.is_in_use(now, idle_timeout):
+        if unused and not endpoint.is_in_use(now, idle_timeout) and endpoint.retry_budget.has_lapsed(now):
             self.forgotten.add(endpoint.counters)
             self._below_floor.pop(endpoint, None)
             del self.endpoints[endpoint.key]

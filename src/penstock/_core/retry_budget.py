@@ -20,7 +20,11 @@ class RetryBudget:
     def __init__(self) -> None:
         self._requests = [0] * WINDOW
         self._retries = [0] * WINDOW
-        self._second = 0
+        self._second = -WINDOW
+
+    def has_lapsed(self, now: float) -> bool:
+        """Whether nothing of it counts any more."""
+        return int(now) >= self._second + WINDOW
 
     def deposit(self, now: float) -> None:
         """A request begins."""

@@ -122,6 +122,6 @@ def pause(policy: RetryPolicy, count: int, *, asked: float | None, chance: float
         chance: from 0 to 1.
     """
     longest = min(policy.backoff_max, policy.backoff * 2.0 ** min(count - 1, _MAX_DOUBLINGS))
-    if asked is None:
-        return longest * chance
-    return asked + min(longest, asked) * chance
+    own = longest * chance
+    # Above what was asked, so that those who were told the same number come apart; "now" asks for no storm.
+    return own if asked is None else max(own, asked + min(longest, asked) * chance)

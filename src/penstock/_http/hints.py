@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -76,6 +77,8 @@ def _until(value: bytes, date: bytes, wall_clock: float) -> float | None:
 def _to_time(value: bytes) -> float | None:
     """Seconds since 1970 of an HTTP-date (RFC 9110 §5.6.7)."""
     try:
-        return parsedate_to_datetime(value[:64].decode("ascii")).timestamp()
+        at = parsedate_to_datetime(value[:64].decode("ascii"))
+        # The oldest form, that of asctime, names no zone and means UTC.
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, OSError):
         return None

@@ -259,8 +259,8 @@ class Lease:
 
     def misdirected(self) -> None:
         """Give the lease up: the server says that its connection is the wrong one (RFC 9110 §15.5.20)."""
-        if not self.is_released:
-            self._runner.retire(self._entry, CloseReason.MISDIRECTED)
+        # Whether or not the lease was given back with the head: others must not be led astray.
+        self._runner.retire(self._entry, CloseReason.MISDIRECTED)
         self.discard(CloseReason.MISDIRECTED)
 
     # ---- for the floor above -------------------------------------------------------------------------------------
