@@ -1,6 +1,6 @@
 """An agent that makes twenty calls for one question: it plans, looks many things up at once, and sums up.
 
-All calls go through one pool, so they share a few warm connections. Ask it with
+All calls go through one pool, so they share a few warm connections, six at most. Ask it with
 
     OPENAI_API_KEY=… python agent.py "What should I know before I build a dam?"
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from urllib.parse import urlsplit
 
 import trio
 
@@ -21,6 +22,7 @@ MODEL = os.environ.get("MODEL", "gpt-5-mini")
 LOOKUPS = 18
 
 CONFIG = penstock.PoolConfig.from_env(
+    max_connections_per_host=6,
     # A model may think for minutes before its first token, and a stuck one should not hold the agent for ever.
     read_timeout=120.0,
     total_timeout=600.0,
@@ -55,7 +57,8 @@ async def main() -> None:
     headers = {"Authorization": f"Bearer {os.environ['OPENAI_API_KEY']}"}
     async with penstock.Pool(CONFIG) as pool, penstock.Client(pool, base_url=BASE_URL, headers=headers) as client:
         # The handshakes happen while nobody waits for them yet.
-        await pool.prewarm(BASE_URL.removesuffix("/v1"), count=2)
+        place = urlsplit(BASE_URL)
+        await pool.prewarm(f"{place.scheme}://{place.netloc}", count=2)
         print(await answer(client, question))
         counts = pool.statistics().counts
         print(f"{counts.released} calls over {counts.dials_ok} connections, {counts.retried} retried")

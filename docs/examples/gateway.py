@@ -11,6 +11,7 @@ byte by byte as they come; when a client leaves, the provider hears of it at onc
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -41,10 +43,10 @@ CONFIG = penstock.PoolConfig.from_env(
 )
 LARGEST_QUESTION = 10 * 1024 * 1024
 
-# What speaks of this hop only (RFC 9110 §7.6.1).
-HOP_BY_HOP = {
-    "connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding",
-    "upgrade",
+# What speaks of this hop only (RFC 9110 §7.6.1), and what our own server says.
+NOT_PASSED_ON = {
+    "connection", "date", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding",
+    "server", "upgrade",
 }  # fmt: skip
 
 
@@ -55,6 +57,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, penstock.Client]]:
     async with penstock.Pool(CONFIG) as pool, penstock.Client(pool, base_url=PROVIDER, headers=headers) as client:
         app.state.pool = pool
         yield {"client": client}
+        await pool.drain()
 
 
 class PassedOn(Response):
@@ -87,7 +90,7 @@ class PassedOn(Response):
             kept = [
                 (name.encode("latin-1"), value.encode("latin-1"))
                 for name, value in answer.headers.multi_items()
-                if name not in HOP_BY_HOP
+                if name not in NOT_PASSED_ON
             ]
             await send({"type": "http.response.start", "status": answer.status_code, "headers": kept})
             try:
@@ -111,11 +114,15 @@ def refusal(status: int, error: Exception) -> JSONResponse:
 async def pass_on(request: Request) -> Response:
     """Take a question whole, so that it can be asked again, and pass its answer on piece by piece."""
     question = bytearray()
-    async with aclosing(request.stream()) as pieces:
-        async for piece in pieces:
-            question += piece
-            if len(question) > LARGEST_QUESTION:
-                return refusal(413, ValueError(f"a question may have {LARGEST_QUESTION} bytes"))
+    try:
+        async with aclosing(request.stream()) as pieces:
+            async for piece in pieces:
+                question += piece
+                if len(question) > LARGEST_QUESTION:
+                    return refusal(413, ValueError(f"a question may have {LARGEST_QUESTION} bytes"))
+    except ClientDisconnect:
+        # There is nobody to answer.
+        return Response(status_code=400)
     path = request.url.path.removeprefix("/v1")
     # A gateway that knows its clients takes the tenant from their credentials.
     return PassedOn(request.state.client, path, bytes(question), request.headers.get("x-tenant"))
@@ -140,7 +147,13 @@ app = Starlette(
 async def main() -> None:
     config = Config()
     config.bind = [os.environ.get("BIND", "127.0.0.1:8000")]
-    await serve(app, config)
+    await serve(app, config, shutdown_trigger=told_to_stop)
+
+
+async def told_to_stop() -> None:
+    """Answers that are under way are finished, for as long as hypercorn's `graceful_timeout` allows."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        await anext(signals)
 
 
 if __name__ == "__main__":

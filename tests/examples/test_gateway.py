@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,11 +17,12 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 import penstock
-from tests.support.examples import load_example
+from tests.support.examples import EXAMPLES, load_example
 from tests.support.fake_provider import TEXT, FakeProvider, running_provider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
 pytest.importorskip("starlette")
 
@@ -75,6 +80,7 @@ async def test_an_answer_is_passed_on_and_the_keys_stay_apart(
     async with gateway(provider.url, monkeypatch) as served:
         response = await served.client.post("/v1/chat/completions", json=question("ok"), headers={"X-Tenant": "acme"})
         assert response.json()["choices"][0]["message"]["content"] == TEXT
+        assert [name for name in response.headers if len(response.headers.get_list(name)) > 1] == []
         (asked,) = provider.asked
         assert asked.headers["authorization"] == "Bearer the-gateways-own"
         assert "x-tenant" not in asked.headers
@@ -145,3 +151,49 @@ async def test_a_question_that_is_too_large(provider: FakeProvider, monkeypatch:
         response = await served.client.post("/v1/chat/completions", content=bytes(11 * 1024 * 1024))
         assert response.status_code == 413
         assert provider.asked == []
+
+
+async def test_a_client_that_leaves_while_it_asks(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with gateway(provider.url, monkeypatch) as served:
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"{"
+            await trio.sleep_forever()
+
+        with trio.move_on_after(0.2):
+            await served.client.post("/v1/chat/completions", content=pieces())
+        assert (await served.client.post("/v1/chat/completions", json=question("ok"))).status_code == 200
+    assert len(provider.asked) == 1
+    assert caplog.records == []
+
+
+async def test_it_ends_when_it_is_told_to(provider: FakeProvider, tmp_path: Path) -> None:
+    """The program itself, in a process of its own: what is under way is finished, and nothing is complained about."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "OPENAI_BASE_URL": f"{provider.url}/v1",
+        "OPENAI_API_KEY": "the-gateways-own",
+        "BIND": f"127.0.0.1:{port}",
+    }
+    command = [sys.executable, str(EXAMPLES / "gateway.py")]
+    process = await trio.lowlevel.open_process(command, env=environment, stderr=subprocess.PIPE)
+    try:
+        retry = penstock.RetryPolicy(max_attempts=20, backoff=0.2, backoff_max=0.2)
+        async with penstock.Client(base_url=f"http://127.0.0.1:{port}", retry=retry) as client:
+            assert (await client.get("/statistics")).status_code == 200
+            async with client.sse("POST", "/v1/chat/completions", json=question("late-end", stream=True)) as events:
+                await anext(events)
+                process.terminate()
+                data = [event.data async for event in events]
+            assert data[-1] == "[DONE]"
+        with trio.fail_after(20):
+            assert await process.wait() == 0
+        assert process.stderr is not None
+        async with process.stderr as complaints:
+            assert b"Traceback" not in await complaints.receive_some()
+    finally:
+        process.kill()

@@ -188,11 +188,10 @@ async def test_a_connection_that_is_the_wrong_one_takes_nothing_more(body: bytes
 
         return script
 
-    async with scene(H2Script(answers(421), answers(200)), http1=False) as s:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(s.client.get, s.url + "/held")
-            await trio.sleep(0.1)
-            found = [(await s.client.get(s.url)).connection_id for _ in range(4)]
-            nursery.cancel_scope.cancel()
+    async with scene(H2Script(answers(421), answers(200)), http1=False) as s, trio.open_nursery() as nursery:
+        nursery.start_soon(s.client.get, s.url + "/held")
+        await trio.sleep(0.1)
+        found = [(await s.client.get(s.url)).connection_id for _ in range(4)]
+        nursery.cancel_scope.cancel()
     assert found == [2, 2, 2, 2]
     assert len(s.network.peers) == 2
