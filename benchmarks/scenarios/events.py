@@ -45,6 +45,12 @@ TARGETS = (
         Target((ours, "HTTP/1.1, without pause"), ("httpx2", "HTTP/1.1, without pause"), limit)
         for ours, limit in (("penstock, h11", 0.7), ("penstock, httptools", 0.3))
     ),
+    *(
+        Target((ours, f"HTTP/1.1, {pace}"), ("httpx2", f"HTTP/1.1, {pace}"), 0.5)
+        for ours in ("penstock, h11", "penstock, httptools")
+        for pace in PACES
+        if pace != "without pause"
+    ),
     *(Target(("penstock", f"HTTP/2, {pace}"), ("httpx2", f"HTTP/2, {pace}"), 0.5) for pace in PACES),
     # A transport must not be what makes a client slow.
     *(
