@@ -204,7 +204,7 @@ class ResponseBody:
     def fail(self, error: BaseException) -> None:
         """Reading it raised this: nothing more is wanted, and the error gets to know where."""
         self.discard()
-        if isinstance(error, RequestError):
+        if isinstance(error, RequestError) and not self._call.wire.is_source_of(error):
             error.annotate(origin=self._call.url.origin)
 
 

@@ -302,18 +302,14 @@ class Client:
         with pool._timer(call.limits) as timer:
             if total_at is not None:
                 timer.end_by(total_at)
-            try:
-                head, lease = await pool._exchange(
-                    call.url.origin,
-                    call.wire,
-                    timer=timer,
-                    priority=call.priority,
-                    tenant=call.tenant,
-                    retry=call.retry,
-                )
-            except RequestError as error:
-                error.annotate(origin=call.url.origin)
-                raise
+            head, lease = await pool._exchange(
+                call.url.origin,
+                call.wire,
+                timer=timer,
+                priority=call.priority,
+                tenant=call.tenant,
+                retry=call.retry,
+            )
             if call.max_redirects >= 0 and is_redirect(head):
                 call, head, lease, history = await self._follow(pool, call, head, lease, timer)
             content = None if streams or head.is_coded else lease.take_whole()
@@ -374,8 +370,9 @@ class Client:
                     retry=call.retry,
                 )
         except RequestError as error:
-            # The server has executed the request that was redirected.
-            error.annotate(origin=call.url.origin, request_sent="fully")
+            if not call.wire.is_source_of(error):
+                # The server has executed the request that was redirected.
+                error.annotate(origin=call.url.origin, request_sent="fully")
             raise
         return call, head, lease, history
 

@@ -287,7 +287,7 @@ class Response:
             self._content = await self._unread.read_within(timer)
         except BaseException as error:
             self._unread.fail(error)
-            if isinstance(error, RequestError) and self.history:
+            if isinstance(error, RequestError) and self.history and not self._call.wire.is_source_of(error):
                 error.annotate(request_sent="fully")
             raise
 

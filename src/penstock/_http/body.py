@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 import trio
 
 from .._errors import LocalProtocolError, StreamConsumed
+from .callers_code import CallersCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .._errors import PenstockError
 
     Piece = bytes | bytearray | memoryview
     Content = bytes | bytearray | memoryview | str | Iterable[bytes] | AsyncIterable[bytes] | BinaryIO | None
@@ -44,11 +47,15 @@ class RequestBody(Protocol):
         length: in bytes, None where it is not known in advance.
         is_replayable: whether it can be sent a second time on another connection.
         small: the whole body where it is small enough to travel with the head, else None.
+        raised: the error of ours that came out of the caller's own code, if one did.
     """
 
     length: int | None
     is_replayable: bool
     small: bytes | None
+
+    @property
+    def raised(self) -> PenstockError | None: ...
 
     def restart(self) -> None:
         """Begin (again) at the first byte.
@@ -76,6 +83,8 @@ class BytesBody:
 
     __slots__ = ("_content", "_taken", "is_replayable", "length", "small")
 
+    raised: Final = None
+
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._taken = False
@@ -99,7 +108,7 @@ class BytesBody:
 class FileBody:
     """A file opened for reading bytes; it is read from where it stands, and stays open."""
 
-    __slots__ = ("_file", "_in_thread", "_left", "_start", "_used", "is_replayable", "length", "small")
+    __slots__ = ("_code", "_file", "_in_thread", "_left", "_start", "_used", "is_replayable", "length", "small")
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -109,10 +118,16 @@ class FileBody:
         self._used = False
         self.is_replayable = self._start is not None
         self.small: bytes | None = None
+        self._code = CallersCode()
+
+    @property
+    def raised(self) -> PenstockError | None:
+        return self._code.raised
 
     def restart(self) -> None:
         if self._start is not None:
-            self._file.seek(self._start)
+            with self._code:
+                self._file.seek(self._start)
         elif self._used:
             raise LocalProtocolError("the request body is a file that cannot seek, and was read before", phase="write")
         self._used = True
@@ -126,7 +141,9 @@ class FileBody:
         # A pipe may never answer, so its read is left behind. One of a file with a position ends soon, and is waited
         # for: it would move the position under whoever reads the file next.
         read = self._file.read
-        piece = _check(await _read_in_thread(read, size, self._start is None) if self._in_thread else read(size))
+        with self._code:
+            read_piece = await _read_in_thread(read, size, self._start is None) if self._in_thread else read(size)
+        piece = _check(read_piece)
         if self._left is not None:
             self._left -= len(piece)
         return piece or None
@@ -138,7 +155,7 @@ class FileBody:
 class IterableBody:
     """Pieces from a plain iterable, which must not block. A list or tuple can be sent again, a generator cannot."""
 
-    __slots__ = ("_iterator", "_source", "is_replayable", "length", "small")
+    __slots__ = ("_code", "_iterator", "_source", "is_replayable", "length", "small")
 
     def __init__(self, source: Iterable[bytes]) -> None:
         self._source = source
@@ -146,27 +163,35 @@ class IterableBody:
         self.length: int | None = None
         self.is_replayable = isinstance(source, list | tuple)
         self.small: bytes | None = None
+        self._code = CallersCode()
+
+    @property
+    def raised(self) -> PenstockError | None:
+        return self._code.raised
 
     def restart(self) -> None:
         if self._iterator is not None and not self.is_replayable:
             raise LocalProtocolError("the request body is an iterator, and was read before", phase="write")
-        self._iterator = iter(self._source)
+        with self._code:
+            self._iterator = iter(self._source)
 
     async def next_piece(self) -> Piece | None:
         assert self._iterator is not None
-        piece = next(self._iterator, _END)
+        with self._code:
+            piece = next(self._iterator, _END)
         return None if piece is _END else _check(piece)
 
     async def aclose(self) -> None:
         close = getattr(self._iterator, "close", None)
         if close is not None:
-            close()
+            with self._code:
+                close()
 
 
 class AsyncIterableBody:
     """Pieces from an async iterable; it is read once."""
 
-    __slots__ = ("_iterator", "_source", "is_replayable", "length", "small")
+    __slots__ = ("_code", "_iterator", "_source", "is_replayable", "length", "small")
 
     def __init__(self, source: AsyncIterable[bytes]) -> None:
         self._source = source
@@ -174,16 +199,23 @@ class AsyncIterableBody:
         self.length: int | None = None
         self.is_replayable = False
         self.small: bytes | None = None
+        self._code = CallersCode()
+
+    @property
+    def raised(self) -> PenstockError | None:
+        return self._code.raised
 
     def restart(self) -> None:
         if self._iterator is not None:
             raise LocalProtocolError("the request body is an async iterator, and was read before", phase="write")
-        self._iterator = aiter(self._source)
+        with self._code:
+            self._iterator = aiter(self._source)
 
     async def next_piece(self) -> Piece | None:
         assert self._iterator is not None
         try:
-            piece = await anext(self._iterator)
+            with self._code:
+                piece = await anext(self._iterator)
         except StopAsyncIteration:
             return None
         return _check(piece)
@@ -191,7 +223,8 @@ class AsyncIterableBody:
     async def aclose(self) -> None:
         close = getattr(self._iterator, "aclose", None)
         if close is not None:
-            await close()
+            with self._code:
+                await close()
 
 
 def make_body(content: Content) -> RequestBody:

@@ -132,11 +132,14 @@ class Exchange(Protocol):
         refused: whether the server proved that it did not process the request.
         body_begun: whether the body was asked for its first piece, so that one that can be read once is lost.
         trailers: fields after the body, never merged into the headers (RFC 9110 §6.5.1); complete once the body ended.
+        callers_error: the error of ours that the caller's own content or trailers raised, if they did: it tells of
+            another exchange, and is left as it is.
         outcome: None while the exchange runs.
     """
 
     response_started: bool
     body_begun: bool
+    callers_error: BaseException | None
     outcome: Outcome | None
 
     @property

@@ -159,6 +159,7 @@ class HTTP1Exchange:
         "_ready",
         "_stream",
         "body_begun",
+        "callers_error",
         "outcome",
         "request_sent",
         "response_started",
@@ -178,6 +179,7 @@ class HTTP1Exchange:
         self.request_sent: RequestSent = "no"
         self.response_started = False
         self.body_begun = False
+        self.callers_error: BaseException | None = None
         self.outcome: Outcome | None = None
 
     @property
@@ -227,6 +229,8 @@ class HTTP1Exchange:
                     return head
             return await self._read_head(request, timer, answer, armed=0)
         except BaseException as error:
+            if request.is_source_of(error):
+                self.callers_error = error
             self._fail(error)
             if self._broken is not None and isinstance(error, TransportError):
                 raise self._broken.annotate(request_sent=self.request_sent) from error  # noqa: ASYNC104 - a TransportError is no cancellation
@@ -506,7 +510,8 @@ class HTTP1Exchange:
 
     def _fail(self, error: BaseException) -> None:
         """An exception leaves: give it what is known, and the connection its reason to close."""
-        if isinstance(error, RequestError):
+        is_callers = error is self.callers_error
+        if isinstance(error, RequestError) and not is_callers:
             error.annotate(request_sent=self.request_sent)
         if self.outcome is None:
-            self.abandon(reason_of(error))
+            self.abandon(CloseReason.DISCARDED if is_callers else reason_of(error))

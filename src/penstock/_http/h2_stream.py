@@ -82,6 +82,7 @@ class HTTP2Exchange:
         "_turns",
         "_wants_close",
         "body_begun",
+        "callers_error",
         "has_head",
         "outcome",
         "refused",
@@ -122,6 +123,7 @@ class HTTP2Exchange:
         self.response_started = False
         self.refused = False
         self.body_begun = False
+        self.callers_error: BaseException | None = None
         self.trailers: HeaderList = []
         self.outcome: Outcome | None = None
 
@@ -168,6 +170,8 @@ class HTTP2Exchange:
                 await self._stop_upload(upload)
             return self._head
         except BaseException as error:
+            if request.is_source_of(error):
+                self.callers_error = error
             self._fail(error)
             if self.upload is not None:
                 await self._stop_upload(self.upload)  # noqa: ASYNC102 - it is shielded, and ends what it waits for
@@ -544,17 +548,20 @@ class HTTP2Exchange:
             self.outcome = self.outcome or self._outcome_at_end
             raise self._error
 
-    def upload_failed(self) -> None:
+    def upload_failed(self, error: BaseException, *, is_callers: bool) -> None:
         """The caller's body raised: the stream is of no use, and whoever waits is told."""
+        if is_callers:
+            self.callers_error = error
         self.abandon(CloseReason.DISCARDED)
         self._wake()
 
     def _fail(self, error: BaseException) -> None:
         """An exception leaves: give it what is known, and end the stream."""
-        if isinstance(error, RequestError):
+        is_callers = error is self.callers_error
+        if isinstance(error, RequestError) and not is_callers:
             error.annotate(request_sent=self.request_sent)
         if self.outcome is None:
-            self.abandon(reason_of(error))
+            self.abandon(CloseReason.DISCARDED if is_callers else reason_of(error))
 
 
 def _beyond(message: str, limit: str) -> StreamFault:

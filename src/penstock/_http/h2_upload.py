@@ -89,7 +89,7 @@ class HTTP2Upload:
             # A body that was stopped may raise in its clean-up; what stopped it is what counts.
             if not self._scope.cancel_called or not isinstance(failure, Exception):
                 self.failure = failure
-                self._exchange.upload_failed()
+                self._exchange.upload_failed(failure, is_callers=self._request.is_source_of(failure))
         finally:
             # Woken and stopped in the same moment, it has not used the room that it was given.
             self._connection.wake_uploads()

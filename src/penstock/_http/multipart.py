@@ -16,6 +16,7 @@ from .parts import file_parts, text_part
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .._errors import PenstockError
     from .body import Piece, RequestBody
     from .parts import Files, Part
 
@@ -39,6 +40,11 @@ class MultipartBody:
         self.length: int | None = None if None in lengths else sum(filter(None, lengths))
         self.is_replayable = all(body.is_replayable for body in bodies)
         self.small: bytes | None = None
+
+    @property
+    def raised(self) -> PenstockError | None:
+        """The error of ours that came out of the part that is being read; no other is read after it."""
+        return self._bodies[self._index].raised if 0 <= self._index < len(self._bodies) else None
 
     def restart(self) -> None:
         if self._begun and not self.is_replayable:

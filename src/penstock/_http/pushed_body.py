@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -14,6 +14,8 @@ class PushedBody:
     """Takes a piece when the one before it was sent; there is never more than one under way."""
 
     __slots__ = ("_give", "_take", "is_replayable", "length", "small")
+
+    raised: Final = None
 
     def __init__(self) -> None:
         self._give, self._take = trio.open_memory_channel[bytes](0)

@@ -190,6 +190,13 @@ class WireRequest:
             trailers=self.trailers,
         )
 
+    def is_source_of(self, error: BaseException) -> bool:
+        """Whether an error of ours came out of the caller's own content or trailers.
+
+        Then it tells of another exchange: it leaves as it is, and says nothing about the one that this request is in.
+        """
+        return self.body.raised is error or (self.trailers is not None and self.trailers.raised is error)
+
     def final_trailers(self) -> HeaderList:
         """The fields to send after the content, asked for in the moment when all of it was sent; see `Trailers.final`.
 

@@ -6,10 +6,12 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .callers_code import CallersCode
 from .fields import refused
 from .headers import HeaderArgument, to_fields
 
 if TYPE_CHECKING:
+    from .._errors import PenstockError
     from .._types import HeaderList
 
 TrailerArgument = HeaderArgument | Callable[[], HeaderArgument]
@@ -34,11 +36,23 @@ class Trailers:
         known: the fields, where they do not depend on what was sent; None where they are asked for.
     """
 
-    __slots__ = ("_ask", "known")
+    __slots__ = ("_ask", "_code", "_keep", "known")
 
-    def __init__(self, known: HeaderList | None, ask: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        known: HeaderList | None,
+        ask: Callable[[], object],
+        keep: Callable[[HeaderList], HeaderList] | None = None,
+    ) -> None:
         self.known = known
         self._ask = ask
+        self._keep = keep
+        self._code = CallersCode()
+
+    @property
+    def raised(self) -> PenstockError | None:
+        """The error of ours that the caller's function raised, if it did."""
+        return self._code.raised
 
     def final(self) -> HeaderList:
         """The fields to send, once the body is on its way; whoever has to be asked is asked each time.
@@ -49,16 +63,19 @@ class Trailers:
         """
         if self.known is not None:
             return self.known
-        answer = self._ask()
+        with self._code:
+            answer = self._ask()
         try:
-            return _check(answer)
+            fields = _check(answer)
         except TypeError as error:
             raise refused(str(error)) from None
+        return fields if self._keep is None else self._keep(fields)
 
     def keeping(self, keep: Callable[[HeaderList], HeaderList]) -> Trailers | None:
         """Those that `keep` leaves of them; None if it is sure that there are none."""
         if self.known is None:
-            return Trailers(None, lambda: keep(self.final()))
+            earlier = self._keep
+            return Trailers(None, self._ask, keep if earlier is None else lambda fields: keep(earlier(fields)))
         return make_trailers(keep(self.known))
 
     def __repr__(self) -> str:

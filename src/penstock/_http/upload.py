@@ -86,17 +86,21 @@ class Upload:
             finally:
                 await self._request.body.aclose()
             self.sent = "fully"
-        except WriteError as error:
-            self.broken = error
         except BaseException as error:  # noqa: ASYNC103, BLE001 - raised by the exchange, outside the nursery
-            self.failure = failure_of(error)
-            # Else the reader has its answer, or it is being cancelled as well and says so.
-            if self.failure is not None:
-                reader.cancel()
-            return  # noqa: ASYNC104 - likewise
+            if isinstance(error, WriteError) and not self._request.is_source_of(error):
+                self.broken = error
+            else:
+                self._fail(error, reader)
+                return  # noqa: ASYNC104 - likewise
         self._timer.first_byte()
         if self.reading_ahead is not None:
             self.reading_ahead.cancel()
+
+    def _fail(self, error: BaseException, reader: trio.CancelScope) -> None:
+        self.failure = failure_of(error)
+        # Else the reader has its answer, or it is being cancelled as well and says so.
+        if self.failure is not None:
+            reader.cancel()
 
     async def _write_body(self) -> None:
         body = self._request.body

@@ -312,6 +312,8 @@ class Lease:
         timer.rest()
         exchange.abandon(CloseReason.CANCELLED_MID_EXCHANGE)
         self._finish()
+        if error is exchange.callers_error:
+            return
         if isinstance(error, RequestError):
             error.annotate(origin=self.origin)
         if isinstance(error, ReadError | WriteError) and self._runner.machine.phase is Phase.CLOSED:

@@ -248,19 +248,15 @@ class Pool:
         fields = headers.items() if hasattr(headers, "items") else headers
         request = build_request(where, method, target, fields, make_body(content), trailers=make_trailers(trailers))
         with self._timer(timeouts) as timer:
-            try:
-                _, lease = await self._exchange(
-                    where,
-                    request,
-                    timer=timer,
-                    priority=priority,
-                    tenant=tenant,
-                    retry=retry,
-                    server_name=server_name,
-                )
-            except RequestError as error:
-                error.annotate(origin=where)
-                raise
+            _, lease = await self._exchange(
+                where,
+                request,
+                timer=timer,
+                priority=priority,
+                tenant=tenant,
+                retry=retry,
+                server_name=server_name,
+            )
         lease.label = f"{request.method.decode()} {where}{request.target.partition(b'?')[0].decode()}"
         return lease
 
@@ -375,6 +371,8 @@ class Pool:
                     lease.tries = tries
                     return head, lease
             except RequestError as error:
+                if request.is_source_of(error):
+                    raise
                 tries = tries or Tries(runner, origin, request, None, server_name)
                 if not tries.goes_on_without(error, exchange, lease, timer):
                     raise
