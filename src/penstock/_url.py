@@ -148,6 +148,8 @@ def to_server_name(name: str) -> str:
     """
     if not isinstance(name, str):
         raise TypeError(f"server_name must be a str, not {name!r}")
+    if not name:
+        raise InvalidURL("server_name must not be empty")
     return _to_ipv6(name) if ":" in name else _to_host(name)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import gc
 import importlib
-from contextlib import asynccontextmanager
+import io
+import types
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -27,11 +29,13 @@ from penstock.testing import (
     serve_then_close,
     stall,
 )
+from tests.support.h2_server import H2Server, Incoming, Response
 from tests.support.scene import Scene, assert_at_rest, scene, settle
 from tests.support.sweep import Sweep, cancel_sweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from trio.testing import MockClock
 
@@ -91,7 +95,12 @@ async def test_the_answer_is_one_of_the_library(lib: Any, autojump_clock: MockCl
         assert (response.status_code, response.text) == (200, "hello")
         assert (response.http_version, response.reason_phrase) == ("HTTP/1.1", "OK")
         assert response.headers.get_list("x-a") == ["1", "2"]
-        assert response.extensions["penstock"] == {"connection_id": 1, "attempt": 1}
+        assert response.extensions["penstock"] == {
+            "connection_id": 1,
+            "attempt": 1,
+            "retries": (),
+            "retry_refusal": None,
+        }
         assert response.extensions["network_stream"].get_extra_info("ssl_object") is None
         assert response.extensions["network_stream"].get_extra_info("nonsense") is None
         await client.get("/")
@@ -129,6 +138,107 @@ async def test_what_a_body_raises_leaves_as_itself(lib: Any, autojump_clock: Moc
     async with client_of(lib, serve_echo()) as (client, _):
         with pytest.raises(KeyError, match="mine"):
             await client.post("/", content=broken())
+
+
+@pytest.mark.parametrize("http1", [True, False])
+async def test_so_does_one_of_ours_that_a_body_raises(lib: Any, http1: bool, autojump_clock: MockClock) -> None:
+    async def takes_all(request: Incoming) -> Response:
+        await request.body()
+        return Response(200, body=b"x")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise error
+
+    class NotEvenBegun(lib.AsyncByteStream):  # type: ignore[misc]
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            raise error
+
+    handler: Any = serve_echo() if http1 else H2Server(takes_all)
+    async with client_of(lib, handler, http1=http1, transport={"retry": penstock.RetryPolicy()}) as (client, s):
+        for error in (penstock.ReadError("of another"), penstock.ReadTimeout("of another"), penstock.InvalidURL("x")):
+            for content in (body(), NotEvenBegun()):
+                with pytest.raises(penstock.PenstockError) as caught:
+                    await client.put("/", content=content)
+                assert caught.value is error
+                assert caught.value.__cause__ is None
+        assert s.pool.statistics().counts.retries_refused == 0
+
+
+async def busy_once(peer: ScriptedPeer) -> None:
+    """Answers 503 to the first request it hears, and says how long the others were."""
+    while True:
+        request = await peer.expect_request()
+        if len(peer.requests) > 1:
+            await peer.respond(200, (), b"%d" % len(request.body))
+        else:
+            await peer.respond(503, [(b"retry-after", b"1")], b"")
+
+
+class NoSeek:
+    """A file that can be read once."""
+
+    def __init__(self, content: bytes) -> None:
+        self._file = io.BytesIO(content)
+        self.read = self._file.read
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        raise io.UnsupportedOperation
+
+
+@pytest.mark.parametrize("kind", ["bytes", "in memory", "on disk"])
+async def test_a_form_with_files_is_sent_again(
+    lib: Any, kind: str, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    path = tmp_path / "audio"
+    path.write_bytes(b"audio" * 50_000)
+    file: Any = b"audio" if kind == "bytes" else io.BytesIO(path.read_bytes())
+    with path.open("rb") as opened:
+        await post_twice(lib, opened if kind == "on disk" else file)
+
+
+async def post_twice(lib: Any, file: Any) -> None:
+    async with client_of(lib, busy_once, transport={"retry": penstock.RetryPolicy()}) as (client, s):
+        response = await client.post("/", files={"file": ("a.wav", file)}, data={"model": "m"})
+        assert response.status_code == 200
+        (record,) = response.extensions["penstock"]["retries"]
+        assert (record.attempt, record.reason.value, record.status) == (1, "status", 503)
+        first, second = s.network.peers[0].requests
+        assert first.body == second.body
+        assert len(first.body) > 200
+
+
+async def test_content_that_can_be_read_once_is_not(lib: Any, autojump_clock: MockClock) -> None:
+    async def generator() -> AsyncIterator[bytes]:
+        yield b"a"
+
+    async def busy(peer: ScriptedPeer) -> None:
+        while True:
+            await peer.expect_request()
+            await peer.respond(503, (), b"")
+
+    async with client_of(lib, busy, transport={"retry": penstock.RetryPolicy()}) as (client, _):
+        for options in (
+            {"content": generator()},
+            {"files": {"file": NoSeek(b"a")}},
+            {"files": {"file": types.SimpleNamespace(read=io.BytesIO(b"a").read)}},
+        ):
+            response = await client.post("/", **options)
+            told = response.extensions["penstock"]
+            assert (response.status_code, told["retries"]) == (503, ())
+            assert told["retry_refusal"] is penstock.events.RetryRefusal.BODY_CONSUMED
+
+
+async def test_a_form_of_a_library_that_hides_its_class_is_sent_once(
+    lib: Any, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    monkeypatch.delattr(f"{lib.__name__}._multipart.MultipartStream")
+    monkeypatch.setattr("penstock.httpx._library._libraries", {})
+    async with client_of(lib, busy_once, transport={"retry": penstock.RetryPolicy()}) as (client, _):
+        assert (await client.post("/", files={"file": b"audio"})).status_code == 503
 
 
 async def test_content_in_memory_is_replayed_on_a_connection_that_went_stale(
@@ -454,6 +564,73 @@ async def test_the_pools_total_and_first_byte_timeouts_hold_besides(lib: Any, au
         assert trio.current_time() - start == pytest.approx(5)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("connect", "ConnectTimeout"), ("read", "ReadTimeout"), ("write", "WriteTimeout"), ("pool", "PoolTimeout")],
+)
+async def test_a_limit_of_zero_passes_at_once(lib: Any, name: str, expected: str, autojump_clock: MockClock) -> None:
+    async with client_of(lib, stall, max_connections=1, latency=0.1, capacity=1024) as (client, s):
+        client.timeout = lib.Timeout(5, **{name: 0})
+        async with s.pool.acquire(s.url) if name == "pool" else nullcontext():
+            started = trio.current_time()
+            with pytest.raises(getattr(lib, expected)):
+                await client.post("/", content=b"x" * (200_000 if name == "write" else 10))
+            assert trio.current_time() - started < 0.5
+
+
+async def test_no_wait_for_the_pool_is_enough_for_a_connection_that_is_there(
+    lib: Any, autojump_clock: MockClock
+) -> None:
+    async with client_of(lib, serve_ok()) as (client, _):
+        assert (await client.get("/")).status_code == 200
+        client.timeout = lib.Timeout(5, pool=0)
+        assert (await client.get("/")).status_code == 200
+
+
+async def test_none_is_no_limit(lib: Any, autojump_clock: MockClock) -> None:
+    async with client_of(lib, stall, read_timeout=1.0) as (client, _):
+        client.timeout = lib.Timeout(None)
+        with trio.move_on_after(1000) as scope:
+            await client.get("/")
+        assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("timeout", [5.0, [1], "5"])
+async def test_a_timeout_that_is_no_mapping_is_refused(lib: Any, timeout: object, autojump_clock: MockClock) -> None:
+    async with client_of(lib) as (client, _):
+        with pytest.raises(TypeError, match='the extension "timeout" must be a mapping'):
+            await client.get("/", extensions={"timeout": timeout})
+
+
+async def test_a_name_for_tls_must_not_be_empty(lib: Any, autojump_clock: MockClock) -> None:
+    async with client_of(lib, tls=True) as (client, _):
+        with pytest.raises(lib.LocalProtocolError, match="server_name must not be empty"):
+            await client.get("/", extensions={"sni_hostname": ""})
+
+
+async def test_a_proxy_of_the_client_goes_around_the_transport(lib: Any) -> None:
+    """Documented, because nothing can be done about it: the library asks this transport for nothing."""
+    heard: list[bytes] = []
+
+    async def proxy(stream: trio.SocketStream) -> None:
+        heard.append(await stream.receive_some(4096))
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nproxy")
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, host="127.0.0.1"), proxy, 0)
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        async with penstock.Pool() as pool:
+            for options in ({"proxy": url}, {"mounts": {"all://": lib.AsyncHTTPTransport(proxy=url)}}):
+                async with lib.AsyncClient(transport=PenstockTransport(pool), **options) as client:
+                    response = await client.get("http://nowhere.invalid/x")
+                assert response.text == "proxy"
+                assert "penstock" not in response.extensions
+            assert pool.statistics().counts.acquires == 0
+        nursery.cancel_scope.cancel()
+    assert len(heard) == 2
+
+
 async def test_a_request_without_timeouts_has_the_pools(lib: Any, autojump_clock: MockClock) -> None:
     async with client_of(lib, stall, read_timeout=4) as (_, s):
         start = trio.current_time()
@@ -468,7 +645,7 @@ async def test_limits_are_remembered_within_bounds(lib: Any, autojump_clock: Moc
             await client.get("/", timeout=seconds)
         assert len(client._transport._known_limits) <= 64
         with pytest.raises(ValueError, match="read must be more than 0"):
-            await client.get("/", timeout=lib.Timeout(5, read=0))
+            await client.get("/", timeout=lib.Timeout(5, read=-1))
         assert s.requests_per_connection == [99]
 
 

@@ -189,7 +189,7 @@ class IterableBody:
 
 
 class AsyncIterableBody:
-    """Pieces from an async iterable; it is read once."""
+    """Pieces from an async iterable; it is read once, unless it says that it `is_replayable`."""
 
     __slots__ = ("_code", "_iterator", "_source", "is_replayable", "length", "small")
 
@@ -197,7 +197,7 @@ class AsyncIterableBody:
         self._source = source
         self._iterator: AsyncIterator[bytes] | None = None
         self.length: int | None = None
-        self.is_replayable = False
+        self.is_replayable = getattr(source, "is_replayable", False) is True
         self.small: bytes | None = None
         self._code = CallersCode()
 
@@ -206,7 +206,7 @@ class AsyncIterableBody:
         return self._code.raised
 
     def restart(self) -> None:
-        if self._iterator is not None:
+        if self._iterator is not None and not self.is_replayable:
             raise LocalProtocolError("the request body is an async iterator, and was read before", phase="write")
         with self._code:
             self._iterator = aiter(self._source)
@@ -232,7 +232,8 @@ def make_body(content: Content) -> RequestBody:
 
     Args:
         content: bytes-like objects and str (sent as UTF-8) are copied; a binary file is read from its position; an
-            iterable or async iterable of bytes is sent chunked unless a Content-Length header announces its length.
+            iterable or async iterable of bytes is sent chunked unless a Content-Length header announces its length. An
+            async iterable with an attribute `is_replayable` that is True yields the same each time it is iterated over.
 
     Raises:
         TypeError: the content is none of these.

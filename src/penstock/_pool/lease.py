@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from .._config import Timeouts
     from .._core.connection import ConnectionEntry
+    from .._events import RequestRetried, RetryRefusal
     from .._http.body import Content, RequestBody
     from .._http.exchange import Exchange, HTTPConnection, ResponseHead
     from .._http.request import WireRequest
@@ -85,6 +86,16 @@ class Lease:
     def attempt(self) -> int:
         """Which try of its request it carries, from 1."""
         return 1 if self.tries is None else self.tries.attempt
+
+    @property
+    def retries(self) -> tuple[RequestRetried, ...]:
+        """Why its request was sent again before this answer came, oldest first."""
+        return () if self.tries is None else self.tries.records
+
+    @property
+    def retry_refusal(self) -> RetryRefusal | None:
+        """Why it was not sent once more although its retry policy speaks of this answer; else None."""
+        return None if self.tries is None else self.tries.refusal
 
     @property
     def connection_id(self) -> int:

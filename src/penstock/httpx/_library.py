@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import PoolFull
+from ._content import RequestStream, is_replayable_form
 from ._stream import ResponseStream, TracedStream
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Library:
         traced_stream: the same for requests that are traced.
     """
 
-    __slots__ = ("_kinds", "_module", "not_read", "response", "stream", "traced_stream")
+    __slots__ = ("_form", "_kinds", "_module", "not_read", "response", "stream", "traced_stream")
 
     def __init__(self, module: ModuleType) -> None:
         self._module = module
@@ -42,8 +43,16 @@ class Library:
         self._kinds: dict[type, Any] = {PoolFull: module.PoolTimeout}
         self.not_read: type[Exception] = module.RequestNotRead
         self.response: Any = module.Response
-        self.stream: Any = type("ResponseStream", (ResponseStream, module.AsyncByteStream), {})
-        self.traced_stream: Any = type("TracedStream", (TracedStream, module.AsyncByteStream), {})
+        told = {"translate": self.translate}
+        self.stream: Any = type("ResponseStream", (ResponseStream, module.AsyncByteStream), told)
+        self.traced_stream: Any = type("TracedStream", (TracedStream, module.AsyncByteStream), told)
+        # Its class of forms with files, None where it is not found: it has no public name.
+        self._form = getattr(sys.modules.get(f"{module.__name__}._multipart"), "MultipartStream", None)
+
+    def take_stream(self, request: Any) -> RequestStream:
+        """The content of a request, where that is not in memory."""
+        stream = request.stream
+        return RequestStream(stream, is_replayable=type(stream) is self._form and is_replayable_form(stream))
 
     def translate(self, error: PenstockError, request: object) -> Exception:
         """The library's own error for one of ours, to be raised `from` it."""

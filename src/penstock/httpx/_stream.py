@@ -7,13 +7,14 @@ that are cancelled already.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from .. import PenstockError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .. import Lease
-    from ._library import Library
     from ._trace import Trace
 
 
@@ -23,16 +24,19 @@ class ResponseStream:
     Args:
         lease: where it comes from.
         content: all of it, if it has come already.
-        library: whose errors are raised.
         request: whose answer it is.
+
+    Attributes:
+        translate: makes the library's errors of ours; the classes that are used have one.
     """
 
-    __slots__ = ("_content", "_lease", "_library", "_request")
+    __slots__ = ("_content", "_lease", "_request")
 
-    def __init__(self, lease: Lease, content: bytes | None, library: Library, request: Any) -> None:
+    translate: ClassVar[Callable[[PenstockError, object], Exception]]
+
+    def __init__(self, lease: Lease, content: bytes | None, request: Any) -> None:
         self._lease = lease
         self._content = content
-        self._library = library
         self._request = request
 
     def __aiter__(self) -> Self:
@@ -44,7 +48,7 @@ class ResponseStream:
             try:
                 piece = await self._lease.read()
             except PenstockError as error:
-                raise self._library.translate(error, self._request) from error
+                raise self.translate(error, self._request) from error
         else:
             self._content = b""
         if not piece:
@@ -61,8 +65,8 @@ class TracedStream(ResponseStream):
 
     __slots__ = ("_has_begun", "trace")
 
-    def __init__(self, lease: Lease, content: bytes | None, library: Library, request: Any) -> None:
-        super().__init__(lease, content, library, request)
+    def __init__(self, lease: Lease, content: bytes | None, request: Any) -> None:
+        super().__init__(lease, content, request)
         self.trace: Trace
         self._has_begun = False
 

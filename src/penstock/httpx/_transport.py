@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +16,7 @@ from ._trace import Trace
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ._content import RequestStream
     from ._library import Library
 
     # The clients declare what a transport is by classes of their own: to a type checker it is one of each.
@@ -28,12 +30,18 @@ _PLACE = ("priority", "tenant", "affinity")
 #: What the extension "timeout" of a request says.
 _LIMITS = ("connect", "read", "write", "pool")
 
+#: Seconds. Their 0 means: unless it is there at once. Ours must be more than 0, and this passes as soon as one waits.
+_AT_ONCE = 1e-9
+
 
 class PenstockTransport(_OneOfTheirs):  # type: ignore[misc]
     """A transport for the async clients of httpx, httpx2 and httpxyz: `AsyncClient(transport=PenstockTransport(pool))`.
 
-    It has no state of its own, so one may serve any number of clients at once. Limits, TLS, pins and protocols are
-    those of the pool; a client with a transport ignores its own (`verify`, `http2`, `limits`, `proxy`).
+    It has no state of its own, so one may serve any number of clients at once. Limits, TLS, pins, protocols and proxies
+    are those of the pool; a client with a transport ignores its own `verify`, `cert`, `http2` and `limits`.
+
+    Never give such a client `proxy` or `mounts`: for these the library makes transports of its own, which take requests
+    away from this one, with all that the pool does for them. `PoolConfig(proxy=…)` is the way.
 
     Every error of Penstock is raised as the calling library's error of the same name, with ours as its `__cause__`.
     A stream that is dropped without being closed warns with a `ResourceWarning` that names its request, and gives its
@@ -113,7 +121,7 @@ class PenstockTransport(_OneOfTheirs):  # type: ignore[misc]
         if callback is not None:
             return await self._answer_traced(request, library, Trace(callback))
         lease = await self._send(request, library)
-        return _respond(lease, library, library.stream(lease, lease.take_whole(), library, request))
+        return _respond(lease, library, library.stream(lease, lease.take_whole(), request))
 
     async def _answer_traced(self, request: Any, library: Library, trace: Trace) -> Any:
         await trace("exchange.started", request=request)
@@ -134,7 +142,7 @@ class PenstockTransport(_OneOfTheirs):  # type: ignore[misc]
         except BaseException:
             lease.discard()
             raise
-        stream = library.traced_stream(lease, lease.take_whole(), library, request)
+        stream = library.traced_stream(lease, lease.take_whole(), request)
         stream.trace = trace
         return _respond(lease, library, stream)
 
@@ -145,10 +153,11 @@ class PenstockTransport(_OneOfTheirs):  # type: ignore[misc]
         if "penstock" in extensions:
             place = {**place, **_check_place(extensions["penstock"])}
         timeout = extensions.get("timeout")
+        stream: RequestStream | None = None
         try:
             content = request.content
         except library.not_read:
-            content = request.stream
+            content = stream = library.take_stream(request)
         try:
             origin = _to_origin(url.raw_scheme, url.raw_host, url.port)
             return await self._pool.exchange(
@@ -164,17 +173,21 @@ class PenstockTransport(_OneOfTheirs):  # type: ignore[misc]
                 **place,
             )
         except PenstockError as error:
+            if stream is not None and stream.raised is error:
+                raise
             raise library.translate(error, request) from error
 
-    def _to_timeouts(self, timeout: dict[str, float | None]) -> Timeouts:
+    def _to_timeouts(self, timeout: Mapping[str, float | None]) -> Timeouts:
         """The limits of a request: four are the caller's, the others the pool's."""
+        if not isinstance(timeout, dict) and not isinstance(timeout, Mapping):
+            raise TypeError(f'the extension "timeout" must be a mapping, not {timeout!r}')
         usual = self._pool.timeouts
         given = tuple([timeout.get(name, getattr(usual, name)) for name in _LIMITS])
         limits = self._known_limits.get(given)
         if limits is None:
             if len(self._known_limits) >= 64:
                 self._known_limits.clear()
-            connect, read, write, pool = given
+            connect, read, write, pool = [_AT_ONCE if limit == 0 else limit for limit in given]
             limits = self._known_limits[given] = Timeouts(
                 connect=connect,
                 read=read,
@@ -205,7 +218,12 @@ def _respond(lease: Lease, library: Library, stream: object) -> Any:
     extensions: dict[str, Any] = {
         "http_version": head.http_version.encode(),
         "network_stream": NetworkStream(lease),
-        "penstock": {"connection_id": lease.connection_id, "attempt": lease.attempt},
+        "penstock": {
+            "connection_id": lease.connection_id,
+            "attempt": lease.attempt,
+            "retries": lease.retries,
+            "retry_refusal": lease.retry_refusal,
+        },
     }
     if head.http_version != "HTTP/2":
         # It has none, and the libraries know the usual ones.
