@@ -50,6 +50,34 @@ def test_one_call_does_a_bounded_piece_of_work() -> None:
     assert len(body) == MOST
 
 
+def test_it_says_when_nothing_more_can_come_without_more_bytes() -> None:
+    decoder, body = make(), list[bytes]()
+    for segment in by_byte(b"3;a=b\r\nabc\r\n1\r\nx\r"):
+        decoder.feed(segment)
+        assert not decoder.is_starved
+        decoder.pull(body)
+        assert decoder.is_starved
+        decoder.pull(body)
+    assert b"".join(body) == b"abcx"
+    decoder.feed(b"\n" + b"1\r\nx\r\n" * MOST)
+    decoder.pull(body)
+    assert not decoder.is_starved
+    decoder.pull(body)
+    assert decoder.is_starved
+
+
+def test_a_wrong_size_is_refused_at_the_first_byte_that_shows_it() -> None:
+    wrong = b"1\r\nxyz\r\n"
+    decoder, body = make(), list[bytes]()
+    for count, segment in enumerate(by_byte(wrong), 1):
+        decoder.feed(segment)
+        if count == len(wrong):
+            with pytest.raises(Refusal, match="not as long as its size"):
+                decoder.pull(body)
+        else:
+            decoder.pull(body)
+
+
 def test_data_is_given_as_it_comes() -> None:
     decoder = make()
 

@@ -128,8 +128,9 @@ class BodyParser:
         """
         if self.ended:
             return b""
-        if self._chunks is not None:
-            return self._next_chunks(self._chunks)
+        chunks = self._chunks
+        if chunks is not None:
+            return None if chunks.is_starved else self._next_chunks(chunks)
         data, self._unread = self._unread, b""
         if self._framing == "until_close":
             self._taken += len(data)

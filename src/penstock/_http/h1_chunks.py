@@ -20,6 +20,9 @@ CHUNK_OVERHEAD: Final = 16384
 #: A chunk size with its extensions.
 _LONGEST_LINE: Final = 4096
 
+#: Fewer bytes than this, from the line end before it, are no whole chunk size, and no wrong one yet.
+_SHORTEST_LINE: Final = 4
+
 #: Pieces taken in one call: bounds the time between two looks at the scheduler when chunks are tiny.
 _PIECES_PER_CALL: Final = 64
 
@@ -41,6 +44,7 @@ class ChunkDecoder:
 
     Attributes:
         ended: whether the body and its trailers are complete.
+        is_starved: whether `pull` is in vain before more bytes are fed.
         trailers: their lines, each with its line end, once `ended`.
         has_leftovers: whether bytes followed the end, once `ended`.
     """
@@ -55,6 +59,7 @@ class ChunkDecoder:
         "_max_trailers",
         "ended",
         "has_leftovers",
+        "is_starved",
         "trailers",
     )
 
@@ -68,6 +73,7 @@ class ChunkDecoder:
         self._excess = 0
         self._in_trailers = False
         self.ended = False
+        self.is_starved = False
         self.has_leftovers = False
         self.trailers = b""
 
@@ -77,6 +83,7 @@ class ChunkDecoder:
             data = self._buffer[self._at :] + data
         self._buffer = data
         self._at = 0
+        self.is_starved = False
 
     def pull(self, pieces: list[bytes]) -> None:
         """Append what there is, a bounded number of pieces; none means that more bytes are needed, or the end.
@@ -90,9 +97,13 @@ class ChunkDecoder:
         buffer, at, left = self._buffer, self._at, self._left
         for _ in range(_PIECES_PER_CALL):
             if not left:
+                if len(buffer) - at < _SHORTEST_LINE:
+                    self.is_starved = True
+                    break
                 match = _SIZE_LINE.match(buffer, at)
                 if match is None:
                     _check_cut_line(buffer, at)
+                    self.is_starved = True
                     break
                 left = int(match[1], 16)
                 self._count(match.end() - at, left)
@@ -105,6 +116,7 @@ class ChunkDecoder:
                     return
             piece = buffer[at : at + left]
             if not piece:
+                self.is_starved = True
                 break
             at += len(piece)
             left -= len(piece)
