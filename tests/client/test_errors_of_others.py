@@ -222,6 +222,32 @@ async def test_so_it_does_after_a_redirect(autojump_clock: MockClock) -> None:
         assert facts(error) == before
 
 
+async def test_it_is_no_reason_to_ask_for_an_event_stream_again(autojump_clock: MockClock) -> None:
+    async def events(peer: ScriptedPeer) -> None:
+        while True:
+            await peer.expect_request()
+            await peer.respond(200, [(b"content-type", b"text/event-stream")], b"id: 1\ndata: x\n\n")
+
+    error = penstock.ReadError("the other broke")
+    asked = 0
+
+    def fields() -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise error
+        return {"x-sum": "1"}
+
+    async with scene(events) as s:
+        options: Any = {"content": b"a", "trailers": fields, "reconnect": penstock.Reconnect(max_attempts=5)}
+        async with s.client.sse("POST", s.url, **options) as stream:
+            assert (await anext(stream)).data == "x"
+            with pytest.raises(penstock.ReadError) as caught:
+                await anext(stream)
+        assert caught.value is error
+        assert asked == 2
+
+
 @pytest.mark.parametrize("http1", [True, False])
 async def test_what_is_wrong_with_the_content_itself_is_told_as_ever(http1: bool, autojump_clock: MockClock) -> None:
     async def wrong() -> Any:

@@ -190,9 +190,7 @@ class NoSeek:
 
 
 @pytest.mark.parametrize("kind", ["bytes", "in memory", "on disk"])
-async def test_a_form_with_files_is_sent_again(
-    lib: Any, kind: str, tmp_path: Path, autojump_clock: MockClock
-) -> None:
+async def test_a_form_with_files_is_sent_again(lib: Any, kind: str, tmp_path: Path, autojump_clock: MockClock) -> None:
     path = tmp_path / "audio"
     path.write_bytes(b"audio" * 50_000)
     file: Any = b"audio" if kind == "bytes" else io.BytesIO(path.read_bytes())
@@ -595,11 +593,11 @@ async def test_none_is_no_limit(lib: Any, autojump_clock: MockClock) -> None:
         assert scope.cancelled_caught
 
 
-@pytest.mark.parametrize("timeout", [5.0, [1], "5"])
-async def test_a_timeout_that_is_no_mapping_is_refused(lib: Any, timeout: object, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("limits", [5.0, [1], "5"])
+async def test_a_timeout_that_is_no_mapping_is_refused(lib: Any, limits: object, autojump_clock: MockClock) -> None:
     async with client_of(lib) as (client, _):
         with pytest.raises(TypeError, match='the extension "timeout" must be a mapping'):
-            await client.get("/", extensions={"timeout": timeout})
+            await client.get("/", extensions={"timeout": limits})
 
 
 async def test_a_name_for_tls_must_not_be_empty(lib: Any, autojump_clock: MockClock) -> None:

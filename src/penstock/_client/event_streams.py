@@ -99,7 +99,7 @@ class ReconnectingEventStream(EventStream):
                 if self._is_over:
                     raise
             except TransportError as error:
-                if self._is_over or not is_interruption(error):
+                if self._is_over or not self._is_interruption(error):
                     raise
                 broke = error
             else:
@@ -128,7 +128,7 @@ class ReconnectingEventStream(EventStream):
             try:
                 response = await self._open(call, self._total_at)
             except TransportError as error:
-                if not is_interruption(error):
+                if not self._is_interruption(error):
                     raise
                 broke = error
             else:
@@ -146,6 +146,9 @@ class ReconnectingEventStream(EventStream):
             raise
         self._events = response._iterate_events(self._event_timeout, last_event_id=self.last_event_id, retry=self.retry)
         self._is_over = False
+
+    def _is_interruption(self, error: TransportError) -> bool:
+        return is_interruption(error) and not self._call.wire.is_source_of(error)
 
     def _call_at_last_event(self) -> Call:
         place = self.last_event_id

@@ -60,7 +60,7 @@ class RequestStream:
 def is_replayable_form(stream: Any) -> bool:
     """Whether a library's form with files can be read again: it begins each file at its start, if the file can seek.
 
-    What is asked here is no documented interface. Where it is not as expected, the form is taken for one to be read once.
+    What is asked here is no documented interface. Where it is not as expected, the form counts as one to be read once.
     """
     fields = getattr(stream, "fields", None)
     return isinstance(fields, list) and all(map(_is_replayable_field, fields))

@@ -43,7 +43,7 @@ class Library:
         self._kinds: dict[type, Any] = {PoolFull: module.PoolTimeout}
         self.not_read: type[Exception] = module.RequestNotRead
         self.response: Any = module.Response
-        told = {"translate": self.translate}
+        told = {"translate": staticmethod(self.translate)}
         self.stream: Any = type("ResponseStream", (ResponseStream, module.AsyncByteStream), told)
         self.traced_stream: Any = type("TracedStream", (TracedStream, module.AsyncByteStream), told)
         # Its class of forms with files, None where it is not found: it has no public name.

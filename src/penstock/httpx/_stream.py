@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from .. import PenstockError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .. import Lease
     from ._trace import Trace
 
@@ -32,7 +30,7 @@ class ResponseStream:
 
     __slots__ = ("_content", "_lease", "_request")
 
-    translate: ClassVar[Callable[[PenstockError, object], Exception]]
+    translate: ClassVar[staticmethod[[PenstockError, object], Exception]]
 
     def __init__(self, lease: Lease, content: bytes | None, request: Any) -> None:
         self._lease = lease
