@@ -302,14 +302,19 @@ class Client:
         with pool._timer(call.limits) as timer:
             if total_at is not None:
                 timer.end_by(total_at)
-            head, lease = await pool._exchange(
-                call.url.origin,
-                call.wire,
-                timer=timer,
-                priority=call.priority,
-                tenant=call.tenant,
-                retry=call.retry,
-            )
+            try:
+                head, lease = await pool._exchange(
+                    call.url.origin,
+                    call.wire,
+                    timer=timer,
+                    priority=call.priority,
+                    tenant=call.tenant,
+                    retry=call.retry,
+                )
+            except RequestError as error:
+                if not call.wire.is_source_of(error):
+                    error.annotate(origin=call.url.origin)
+                raise
             if call.max_redirects >= 0 and is_redirect(head):
                 call, head, lease, history = await self._follow(pool, call, head, lease, timer)
             content = None if streams or head.is_coded else lease.take_whole()
