@@ -222,6 +222,38 @@ async def test_so_it_does_after_a_redirect(autojump_clock: MockClock) -> None:
         assert facts(error) == before
 
 
+async def test_so_it_does_on_the_way_through_a_proxy(autojump_clock: MockClock) -> None:
+    async with scene(proxy="http://proxy.test:3128") as s:
+        s.network.listen("proxy.test", 3128, serve_echo())
+        for way in WAYS:
+            error = penstock.ReadError("the other broke")
+            before = facts(error)
+            with pytest.raises(penstock.ReadError) as caught:
+                await s.client.put(s.url, retry=penstock.RetryPolicy(), **WAYS[way](error))
+            assert caught.value is error
+            assert facts(error) == before
+        assert s.network.peers
+
+
+async def test_so_it_does_from_the_clean_up_of_a_body_that_is_stopped(autojump_clock: MockClock) -> None:
+    """Unless an answer is there, which is what was asked for."""
+
+    async def refuses(peer: ScriptedPeer) -> None:
+        await peer.expect_head()
+        await peer.respond(413, [(b"connection", b"close")], b"")
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"a" * 1000
+                await trio.sleep(1)
+        finally:
+            raise penstock.ReadError("the other broke")
+
+    async with scene(refuses) as s:
+        assert (await s.client.put(s.url, content=endless(), retry=penstock.RetryPolicy())).status_code == 413
+
+
 async def test_it_is_no_reason_to_ask_for_an_event_stream_again(autojump_clock: MockClock) -> None:
     async def events(peer: ScriptedPeer) -> None:
         while True:

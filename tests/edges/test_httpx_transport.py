@@ -154,10 +154,20 @@ async def test_so_does_one_of_ours_that_a_body_raises(lib: Any, http1: bool, aut
         def __aiter__(self) -> AsyncIterator[bytes]:
             raise error
 
+    class BadAtTheEnd(lib.AsyncByteStream):  # type: ignore[misc]
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self
+
+        async def __anext__(self) -> bytes:
+            raise StopAsyncIteration
+
+        async def aclose(self) -> None:
+            raise error
+
     handler: Any = serve_echo() if http1 else H2Server(takes_all)
     async with client_of(lib, handler, http1=http1, transport={"retry": penstock.RetryPolicy()}) as (client, s):
         for error in (penstock.ReadError("of another"), penstock.ReadTimeout("of another"), penstock.InvalidURL("x")):
-            for content in (body(), NotEvenBegun()):
+            for content in (body(), NotEvenBegun(), BadAtTheEnd()):
                 with pytest.raises(penstock.PenstockError) as caught:
                     await client.put("/", content=content)
                 assert caught.value is error
