@@ -225,11 +225,11 @@ async def test_so_it_does_after_a_redirect(autojump_clock: MockClock) -> None:
 async def test_so_it_does_on_the_way_through_a_proxy(autojump_clock: MockClock) -> None:
     async with scene(proxy="http://proxy.test:3128") as s:
         s.network.listen("proxy.test", 3128, serve_echo())
-        for way in WAYS:
+        for options in WAYS.values():
             error = penstock.ReadError("the other broke")
             before = facts(error)
             with pytest.raises(penstock.ReadError) as caught:
-                await s.client.put(s.url, retry=penstock.RetryPolicy(), **WAYS[way](error))
+                await s.client.put(s.url, retry=penstock.RetryPolicy(), **options(error))
             assert caught.value is error
             assert facts(error) == before
         assert s.network.peers
