@@ -167,9 +167,9 @@ async def test_so_does_one_of_ours_that_a_body_raises(lib: Any, http1: bool, aut
     handler: Any = serve_echo() if http1 else H2Server(takes_all)
     async with client_of(lib, handler, http1=http1, transport={"retry": penstock.RetryPolicy()}) as (client, s):
         for error in (penstock.ReadError("of another"), penstock.ReadTimeout("of another"), penstock.InvalidURL("x")):
-            for content in (body(), NotEvenBegun(), BadAtTheEnd()):
+            for options in ({"content": body()}, {"stream": NotEvenBegun()}, {"stream": BadAtTheEnd()}):
                 with pytest.raises(penstock.PenstockError) as caught:
-                    await client.put("/", content=content)
+                    await client.send(lib.Request("PUT", s.url, **options))
                 assert caught.value is error
                 assert caught.value.__cause__ is None
         assert s.pool.statistics().counts.retries_refused == 0
