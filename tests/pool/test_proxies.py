@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 import penstock
 from penstock import PoolConfig, Proxy, TLSConfig, Upstream
@@ -22,8 +23,6 @@ from tests.support.scene import assert_at_rest
 SECRET = "pass:word"
 TOKEN = "dXNlcjpwYXNzOndvcmQ="
 AUTHORIZATION = b"Basic " + TOKEN.encode()
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 class Seen:
@@ -91,7 +90,9 @@ TUNNELS = ["http://proxy.test:3128", "https://proxy.test:3129", "socks5://proxy.
 
 
 @pytest.mark.parametrize("url", TUNNELS)
-async def test_an_https_origin_is_reached_through_a_tunnel_that_is_used_again(url: str) -> None:
+async def test_an_https_origin_is_reached_through_a_tunnel_that_is_used_again(
+    url: str, autojump_clock: MockClock
+) -> None:
     async with world(url) as w:
         w.front.add_host("localhost", "127.0.0.1")
         w.behind.listen("127.0.0.1", 443, serve_echo(), tls=server_context())
@@ -103,7 +104,7 @@ async def test_an_https_origin_is_reached_through_a_tunnel_that_is_used_again(ur
         assert w.proxy.tunnels[0] == ("127.0.0.1" if url.startswith("socks5:") else "localhost", 443)
 
 
-async def test_connect_says_where_to_and_nothing_about_the_request() -> None:
+async def test_connect_says_where_to_and_nothing_about_the_request(autojump_clock: MockClock) -> None:
     proxy = Proxy("http://user:pass%3Aword@proxy.test:3128", headers={"X-Tenant": "seven"})
     async with world(proxy, authorization=AUTHORIZATION) as w:
         await w.client.get("https://localhost/path", headers={"Authorization": "Bearer mine", "X-Own": "1"})
@@ -120,7 +121,7 @@ async def test_connect_says_where_to_and_nothing_about_the_request() -> None:
         assert b"x-tenant" not in bytes(origin.received).lower()
 
 
-async def test_an_ipv6_origin_stands_in_brackets_in_connect() -> None:
+async def test_an_ipv6_origin_stands_in_brackets_in_connect(autojump_clock: MockClock) -> None:
     async with world("http://proxy.test:3128") as w:
         w.behind.listen("::1", 8443, serve_ok(), tls=server_context("::1"))
         assert (await w.client.get("https://[::1]:8443/")).status_code == 200
@@ -131,7 +132,7 @@ async def answer(_: Incoming) -> Response:
     return Response(body=b"ok")
 
 
-async def test_http2_is_agreed_on_through_tunnels_of_each_kind() -> None:
+async def test_http2_is_agreed_on_through_tunnels_of_each_kind(autojump_clock: MockClock) -> None:
     for url in TUNNELS[:3]:
         async with world(url) as w:
             w.front.add_host("localhost", "127.0.0.1")
@@ -159,7 +160,7 @@ async def test_http2_is_agreed_on_through_tunnels_of_each_kind() -> None:
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 299 Fine\r\nConnection: close\r\n\r\n",
     ],
 )
-async def test_any_2xx_opens_the_tunnel_whatever_its_fields_say(opened: bytes) -> None:
+async def test_any_2xx_opens_the_tunnel_whatever_its_fields_say(opened: bytes, autojump_clock: MockClock) -> None:
     async with world("http://proxy.test:3128", opened=opened) as w:
         assert (await w.client.post("https://localhost/", content=b"hi")).content == b"hi"
 
@@ -168,7 +169,7 @@ async def test_any_2xx_opens_the_tunnel_whatever_its_fields_say(opened: bytes) -
 
 
 @pytest.mark.parametrize("url", ["http://user:pass%3Aword@proxy.test:3128", "https://user:pass%3Aword@proxy.test:3129"])
-async def test_an_http_origin_is_asked_for_in_absolute_form(url: str) -> None:
+async def test_an_http_origin_is_asked_for_in_absolute_form(url: str, autojump_clock: MockClock) -> None:
     async with world(url, authorization=AUTHORIZATION) as w:
         first = await w.client.get("http://api.test/path?q=1")
         second = await w.client.post("http://api.test:8080/", content=iter([b"a", b"b"]))
@@ -183,27 +184,27 @@ async def test_an_http_origin_is_asked_for_in_absolute_form(url: str) -> None:
         assert (w.front.connects, w.proxy.tunnels) == (2, [])
 
 
-async def test_options_for_the_server_has_no_path_in_absolute_form() -> None:
+async def test_options_for_the_server_has_no_path_in_absolute_form(autojump_clock: MockClock) -> None:
     async with world("http://proxy.test:3128") as w:
         async with w.pool.acquire("http://api.test") as lease:
             await lease.request("OPTIONS", "*")
         assert w.proxy.requests[0].target == b"http://api.test"
 
 
-async def test_a_407_to_a_request_that_was_to_be_passed_on_is_an_answer() -> None:
+async def test_a_407_to_a_request_that_was_to_be_passed_on_is_an_answer(autojump_clock: MockClock) -> None:
     async with world("http://proxy.test:3128", authorization=AUTHORIZATION) as w:
         response = await w.client.get("http://api.test/")
         assert (response.status_code, response.text) == (407, "who are you?")
 
 
-async def test_another_host_than_the_urls_is_not_passed_on() -> None:
+async def test_another_host_than_the_urls_is_not_passed_on(autojump_clock: MockClock) -> None:
     async with world("http://proxy.test:3128") as w:
         with pytest.raises(penstock.LocalProtocolError, match="Host that differs"):
             await w.client.get("http://api.test/", headers={"Host": "other.test"})
         assert w.proxy.requests == []
 
 
-async def test_content_waits_until_a_proxy_that_passes_it_on_asks_for_it() -> None:
+async def test_content_waits_until_a_proxy_that_passes_it_on_asks_for_it(autojump_clock: MockClock) -> None:
     seen: list[bytes] = []
 
     async def asks(peer: ScriptedPeer) -> None:
@@ -220,7 +221,7 @@ async def test_content_waits_until_a_proxy_that_passes_it_on_asks_for_it() -> No
         assert seen == [b"\r\n\r\n", b"content"]
 
 
-async def test_what_is_pushed_is_passed_on() -> None:
+async def test_what_is_pushed_is_passed_on(autojump_clock: MockClock) -> None:
     async with world("http://user:pass%3Aword@proxy.test:3128", authorization=AUTHORIZATION) as w:
         async with w.pool.acquire("http://api.test") as lease:
             pushed = await lease.start("POST", "/path")
@@ -232,7 +233,7 @@ async def test_what_is_pushed_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("url", ["socks5://user:pass%3Aword@proxy.test", "socks5h://user:pass%3Aword@proxy.test"])
-async def test_an_http_origin_is_reached_through_socks_as_if_directly(url: str) -> None:
+async def test_an_http_origin_is_reached_through_socks_as_if_directly(url: str, autojump_clock: MockClock) -> None:
     async with world(url, credentials=(b"user", SECRET.encode())) as w:
         w.front.add_host("localhost", "127.0.0.1")
         w.behind.listen("127.0.0.1", 80, serve_echo())
@@ -244,21 +245,25 @@ async def test_an_http_origin_is_reached_through_socks_as_if_directly(url: str) 
 
 @pytest.mark.parametrize(("host", "heard"), [("192.0.2.7", "192.0.2.7"), ("[2001:db8::7]", "2001:db8::7")])
 @pytest.mark.parametrize("kind", ["socks5", "socks5h"])
-async def test_socks_has_a_type_for_each_kind_of_address(kind: str, host: str, heard: str) -> None:
+async def test_socks_has_a_type_for_each_kind_of_address(
+    kind: str, host: str, heard: str, autojump_clock: MockClock
+) -> None:
     async with world(f"{kind}://proxy.test") as w:
         w.behind.listen(heard, 80, serve_ok())
         assert (await w.client.get(f"http://{host}/")).text == "ok"
         assert w.proxy.tunnels == [(heard, 80)]
 
 
-async def test_a_name_that_socks5_looks_up_here_and_does_not_find_is_no_fault_of_the_proxy() -> None:
+async def test_a_name_that_socks5_looks_up_here_and_does_not_find_is_no_fault_of_the_proxy(
+    autojump_clock: MockClock,
+) -> None:
     async with world("socks5://proxy.test") as w:
         with pytest.raises(penstock.NameResolutionError):
             await w.client.get("http://nowhere.test/")
         assert w.front.connects == 0
 
 
-async def test_http2_without_tls_is_not_passed_on() -> None:
+async def test_http2_without_tls_is_not_passed_on(autojump_clock: MockClock) -> None:
     async with world("http://proxy.test:3128", http1=False) as w:
         with pytest.raises(penstock.UnsupportedProtocol, match=r"http1=True"):
             await w.client.get("http://api.test/")
@@ -267,7 +272,7 @@ async def test_http2_without_tls_is_not_passed_on() -> None:
 # ---- which proxy -----------------------------------------------------------------------------------------------------
 
 
-async def test_rules_and_upstreams_decide_for_each_origin() -> None:
+async def test_rules_and_upstreams_decide_for_each_origin(autojump_clock: MockClock) -> None:
     rules = penstock.ProxyRules({"all://": "http://proxy.test:3128"}, no_proxy=["direct.test"])
     upstreams = (
         Upstream("http://own.test", proxy="direct"),
@@ -285,7 +290,7 @@ async def test_rules_and_upstreams_decide_for_each_origin() -> None:
         assert (await w.client.get("http://other.test/")).text == "forwarded"
 
 
-async def test_a_redirect_goes_through_the_proxy_of_where_it_leads() -> None:
+async def test_a_redirect_goes_through_the_proxy_of_where_it_leads(autojump_clock: MockClock) -> None:
     async def redirect(peer: ScriptedPeer) -> None:
         await peer.expect_request()
         await peer.respond(302, [(b"location", b"https://localhost/there")])
@@ -301,7 +306,7 @@ async def test_a_redirect_goes_through_the_proxy_of_where_it_leads() -> None:
 # ---- options hold through a proxy ------------------------------------------------------------------------------------
 
 
-async def test_socket_options_and_happy_eyeballs_hold_for_the_proxy() -> None:
+async def test_socket_options_and_happy_eyeballs_hold_for_the_proxy(autojump_clock: MockClock) -> None:
     settings = {"local_address": "192.0.2.99", "tcp_nodelay": False, "tcp_keepalive": False}
     async with world("http://proxy.test:3128", **settings) as w:
         w.front.add_host("proxy.test", "2001:db8::1", "192.0.2.1", "192.0.2.2")
@@ -312,7 +317,7 @@ async def test_socket_options_and_happy_eyeballs_hold_for_the_proxy() -> None:
         assert {attempt.options for attempt in w.front.attempts} == {(False, False, "192.0.2.99")}
 
 
-async def test_pins_hold_for_the_origin_and_for_the_proxy_apart() -> None:
+async def test_pins_hold_for_the_origin_and_for_the_proxy_apart(autojump_clock: MockClock) -> None:
     wrong = {"localhost": ["sha256/" + "A" * 43 + "="]}
     async with world("https://proxy.test:3129", tls=TLSConfig(trust=authority_file(), pins=wrong)) as w:
         with pytest.raises(penstock.PinMismatch) as caught:
@@ -327,7 +332,7 @@ async def test_pins_hold_for_the_origin_and_for_the_proxy_apart() -> None:
         assert w.proxy.requests == []
 
 
-async def test_a_proxy_without_settings_of_its_own_is_trusted_as_origins_are() -> None:
+async def test_a_proxy_without_settings_of_its_own_is_trusted_as_origins_are(autojump_clock: MockClock) -> None:
     async with world("https://proxy.test:3129", tls=TLSConfig()) as w:
         error = await wait_refused(w)
         assert isinstance(error.__cause__, penstock.CertificateError)
@@ -337,7 +342,7 @@ async def test_a_proxy_without_settings_of_its_own_is_trusted_as_origins_are() -
             await w.client.get("https://localhost/")
 
 
-async def test_sessions_are_resumed_inside_and_outside_and_never_mixed() -> None:
+async def test_sessions_are_resumed_inside_and_outside_and_never_mixed(autojump_clock: MockClock) -> None:
     async with world("https://proxy.test:3129") as w:
         await w.client.get("https://localhost/")
         w.pool.renew()
@@ -348,7 +353,7 @@ async def test_sessions_are_resumed_inside_and_outside_and_never_mixed() -> None
         assert [tls is not None and tls.session_reused for tls in inner] == [False, True]
 
 
-async def test_limits_hold_through_a_proxy() -> None:
+async def test_limits_hold_through_a_proxy(autojump_clock: MockClock) -> None:
     async with world("http://proxy.test:3128", max_connections=2, max_connections_per_host=2) as w:
         most = 0
 
@@ -364,7 +369,7 @@ async def test_limits_hold_through_a_proxy() -> None:
 
 
 @pytest.mark.parametrize("url", [TUNNELS[0], TUNNELS[1], TUNNELS[3]])
-async def test_a_stale_tunnel_is_noticed_or_the_request_sent_again(url: str) -> None:
+async def test_a_stale_tunnel_is_noticed_or_the_request_sent_again(url: str, autojump_clock: MockClock) -> None:
     async with world(url) as w:
         w.behind.listen("localhost", 443, serve_then_close_idle(0.01), tls=server_context())
         for _ in range(3):
@@ -373,7 +378,7 @@ async def test_a_stale_tunnel_is_noticed_or_the_request_sent_again(url: str) -> 
         assert w.pool.statistics().idle == 0 or w.front.connects == 3
 
 
-async def test_read_time_outs_hold_through_a_tunnel() -> None:
+async def test_read_time_outs_hold_through_a_tunnel(autojump_clock: MockClock) -> None:
     async def silent(peer: ScriptedPeer) -> None:
         await peer.expect_request()
         await peer.stall()
@@ -386,7 +391,7 @@ async def test_read_time_outs_hold_through_a_tunnel() -> None:
         assert trio.current_time() - start == pytest.approx(3, abs=0.1)
 
 
-async def test_a_body_larger_than_every_buffer_comes_through_tls_in_tls() -> None:
+async def test_a_body_larger_than_every_buffer_comes_through_tls_in_tls(autojump_clock: MockClock) -> None:
     body = bytes(range(256)) * 8000
     async with world("https://proxy.test:3129") as w:
         w.behind.listen("localhost", 443, serve_ok(body), tls=server_context())
@@ -398,7 +403,9 @@ async def test_a_body_larger_than_every_buffer_comes_through_tls_in_tls() -> Non
 # ---- secrets ---------------------------------------------------------------------------------------------------------
 
 
-async def test_credentials_are_in_no_event_error_repr_or_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_credentials_are_in_no_event_error_repr_or_log(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
     caplog.set_level(logging.DEBUG)
     for url, port in (("http", 3128), ("https", 3129), ("socks5h", 1080)):
         proxy = Proxy(f"{url}://user:pass%3Aword@proxy.test:{port}")
@@ -410,7 +417,7 @@ async def test_credentials_are_in_no_event_error_repr_or_log(caplog: pytest.LogC
             assert not [text for text in shown if SECRET in text or "pass%3Aword" in text or TOKEN in text]
 
 
-async def test_a_request_cannot_bring_credentials_for_the_proxy() -> None:
+async def test_a_request_cannot_bring_credentials_for_the_proxy(autojump_clock: MockClock) -> None:
     for proxy in ("http://proxy.test:3128", "socks5h://proxy.test"):
         async with world(proxy) as w:
             for url in ("http://localhost/", "https://localhost/"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 import penstock
 from penstock import PoolConfig, Proxy
@@ -105,9 +106,8 @@ REFUSALS: dict[str, tuple[Handler, int | None, str]] = {
 }
 
 
-@pytest.mark.usefixtures("autojump_clock")
 @pytest.mark.parametrize("name", REFUSALS)
-async def test_a_tunnel_that_fails_says_why_and_gives_its_slot_back(name: str) -> None:
+async def test_a_tunnel_that_fails_says_why_and_gives_its_slot_back(name: str, autojump_clock: MockClock) -> None:
     handler, status, words = REFUSALS[name]
     proxy = Proxy("http://proxy.test:3128", username="user", password="pass:word")
     async with world(proxy, max_head_size=1024, max_head_fields=32, max_connections=1) as w:
@@ -124,8 +124,7 @@ async def test_a_tunnel_that_fails_says_why_and_gives_its_slot_back(name: str) -
         assert w.behind.connects == 0
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_a_head_that_drips_opens_the_tunnel() -> None:
+async def test_a_head_that_drips_opens_the_tunnel(autojump_clock: MockClock) -> None:
     async def drips(peer: ScriptedPeer) -> None:
         await peer.expect_request()
         await peer.send(OPENED, pieces=1, every=0.01)
@@ -161,9 +160,8 @@ SOCKS_REFUSALS: dict[str, tuple[bytes, bytes, str]] = {
 }
 
 
-@pytest.mark.usefixtures("autojump_clock")
 @pytest.mark.parametrize("name", SOCKS_REFUSALS)
-async def test_a_socks_proxy_that_refuses_is_quoted_in_words(name: str) -> None:
+async def test_a_socks_proxy_that_refuses_is_quoted_in_words(name: str, autojump_clock: MockClock) -> None:
     greeting, answer, words = SOCKS_REFUSALS[name]
 
     async def handler(peer: ScriptedPeer) -> None:
@@ -181,16 +179,14 @@ async def test_a_socks_proxy_that_refuses_is_quoted_in_words(name: str) -> None:
         assert (error.proxy, error.status, error.phase, error.request_sent) == ("proxy.test:1080", None, "proxy", "no")
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_a_socks_proxy_that_wants_credentials_where_there_are_none() -> None:
+async def test_a_socks_proxy_that_wants_credentials_where_there_are_none(autojump_clock: MockClock) -> None:
     async with world("socks5h://proxy.test", credentials=(b"a", b"b")) as w:
         assert "refuses to talk: it wants credentials" in str(await wait_refused(w))
     async with world("socks5h://a:c@proxy.test", credentials=(b"a", b"b")) as w:
         assert "refuses the username and password" in str(await wait_refused(w))
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_an_address_that_a_socks_proxy_cannot_reach_is_not_the_first_one_again() -> None:
+async def test_an_address_that_a_socks_proxy_cannot_reach_is_not_the_first_one_again(autojump_clock: MockClock) -> None:
     async with world("socks5://proxy.test") as w:
         w.front.add_host("two.test", "2001:db8::7", "192.0.2.7")
         w.behind.listen("192.0.2.7", 80, serve_ok())
@@ -199,8 +195,7 @@ async def test_an_address_that_a_socks_proxy_cannot_reach_is_not_the_first_one_a
         assert [host for host, _ in w.proxy.tunnels] == ["2001:db8::7", "192.0.2.7"]
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_a_socks_proxy_may_be_reset() -> None:
+async def test_a_socks_proxy_may_be_reset(autojump_clock: MockClock) -> None:
     async def handler(peer: ScriptedPeer) -> None:
         await peer.receive()
         peer.rst()
@@ -212,9 +207,8 @@ async def test_a_socks_proxy_may_be_reset() -> None:
         assert isinstance(error.__cause__, penstock.ReadError)
 
 
-@pytest.mark.usefixtures("autojump_clock")
 @pytest.mark.parametrize("url", TUNNELS)
-async def test_a_proxy_that_cannot_be_reached_is_named(url: str) -> None:
+async def test_a_proxy_that_cannot_be_reached_is_named(url: str, autojump_clock: MockClock) -> None:
     async with world(url) as w:
         w.front.add_host("localhost", "127.0.0.1")
         w.front.add_host("proxy.test", "192.0.2.1")
@@ -225,17 +219,17 @@ async def test_a_proxy_that_cannot_be_reached_is_named(url: str) -> None:
         assert (error.phase, error.request_sent) == ("connect", "no")
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_a_proxy_whose_name_is_unknown_is_named() -> None:
+async def test_a_proxy_whose_name_is_unknown_is_named(autojump_clock: MockClock) -> None:
     async with world("http://nowhere.test:3128") as w:
         error = await wait_refused(w)
         assert isinstance(error.__cause__, penstock.NameResolutionError)
         assert (error.phase, error.proxy) == ("resolve", "nowhere.test:3128")
 
 
-@pytest.mark.usefixtures("autojump_clock")
 @pytest.mark.parametrize("url", TUNNELS)
-async def test_connect_timeout_is_for_everything_up_to_the_origins_handshake(url: str) -> None:
+async def test_connect_timeout_is_for_everything_up_to_the_origins_handshake(
+    url: str, autojump_clock: MockClock
+) -> None:
     async def silent(peer: ScriptedPeer) -> None:
         await peer.stall()
 
@@ -250,8 +244,7 @@ async def test_connect_timeout_is_for_everything_up_to_the_origins_handshake(url
         assert w.pool.statistics().total == w.front.open_connections == 0
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_an_origin_that_fails_behind_a_tunnel_is_no_proxy_error() -> None:
+async def test_an_origin_that_fails_behind_a_tunnel_is_no_proxy_error(autojump_clock: MockClock) -> None:
     async def silent(peer: ScriptedPeer) -> None:
         await peer.stall()
 
@@ -264,9 +257,8 @@ async def test_an_origin_that_fails_behind_a_tunnel_is_no_proxy_error() -> None:
             await w.client.get("https://localhost/")
 
 
-@pytest.mark.usefixtures("autojump_clock")
 @pytest.mark.parametrize("kind", ["407", "close", "early bytes", "bad TLS", "socks"])
-async def test_a_thousand_failed_tunnels_leave_nothing_behind(kind: str) -> None:
+async def test_a_thousand_failed_tunnels_leave_nothing_behind(kind: str, autojump_clock: MockClock) -> None:
     url = "socks5h://u:p@proxy.test" if kind == "socks" else PROXY
     settings = {"dial_backoff": 0.001, "dial_backoff_max": 0.001, "max_connections": 5}
     async with world(url, credentials=(b"no", b"no"), **settings) as w:
@@ -292,8 +284,9 @@ async def test_a_thousand_failed_tunnels_leave_nothing_behind(kind: str) -> None
         assert w.front.open_connections == 0
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_retries_hold_through_a_proxy_and_end_where_another_try_ends_the_same_way() -> None:
+async def test_retries_hold_through_a_proxy_and_end_where_another_try_ends_the_same_way(
+    autojump_clock: MockClock,
+) -> None:
     policy = penstock.RetryPolicy(max_attempts=3)
     for status, tries in ((503, 3), (407, 1), (403, 1)):
         async with world(PROXY, retry=policy) as w:
