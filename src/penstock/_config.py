@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -166,6 +167,9 @@ class PoolConfig:
             raise ValueError(
                 f"dial_backoff_max must be at least dial_backoff ({self.dial_backoff}), not {self.dial_backoff_max}"
             )
+        for _, proxy in self.proxy.rules if self.proxy else ():
+            if proxy is not None:
+                proxy.check_tls(self.tls)
 
     @property
     def timeouts(self) -> Timeouts:
@@ -197,7 +201,8 @@ class PoolConfig:
             **overrides: fields set by the caller; they win over the environment.
 
         Raises:
-            ValueError: a variable holds a bad value, or names no field; the message names the variable.
+            ValueError: a variable holds a bad value, or its name is close to a field's and no field's; the message
+                names the variable. Other names beginning with PENSTOCK_ are ignored, and so are empty variables.
         """
         environ = trusted_environ(environ)
         fields = {field.name: field for field in attrs.fields(cls)}
@@ -206,9 +211,12 @@ class PoolConfig:
             if not variable.startswith("PENSTOCK_"):
                 continue
             name = variable.removeprefix("PENSTOCK_").lower()
-            if name not in fields or name in _NO_PLAIN_VALUE:
+            if name in _NO_PLAIN_VALUE:
                 raise ValueError(f"{variable}: there is no such setting")
-            if name in overrides:
+            if name not in fields:
+                _refuse_misspelt(variable, name, fields)
+                continue
+            if name in overrides or not text.strip():
                 continue
             if name == "proxy":
                 found[name] = None if text.strip().lower() == "none" else to_proxy(variable, text.strip())
@@ -237,7 +245,21 @@ class PoolConfig:
 
 
 _NO_PLAIN_VALUE = ("tls", "http2_config", "retry")
+
+#: A typing error leaves more of a name than this; what a cluster says of a service shares less with any field.
+_MISSPELT = 0.8
+
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _refuse_misspelt(variable: str, name: str, fields: Iterable[str]) -> None:
+    """Refuse the name of no setting if it is close to one.
+
+    Others are somebody else's: where a service of a Kubernetes namespace is called penstock, every container of it is
+    given PENSTOCK_PORT, PENSTOCK_SERVICE_HOST and more.
+    """
+    for meant in get_close_matches(name, fields, 1, _MISSPELT):
+        raise ValueError(f"{variable}: there is no such setting; PENSTOCK_{meant.upper()} is one")
 
 
 def _parse_variable(variable: str, text: str, kind: str) -> object:

@@ -25,7 +25,8 @@ def tls_from(environ: Mapping[str, str]) -> dict[str, Any]:
     """Fields of `TLSConfig` from SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE; empty variables say nothing.
 
     Raises:
-        ValueError: the file, or every directory, is missing; the message names the variable.
+        ValueError: the file, or every directory, is missing, or the log cannot be written; the message names the
+            variable.
     """
     fields: dict[str, Any] = {}
     trust = []
@@ -45,5 +46,8 @@ def tls_from(environ: Mapping[str, str]) -> dict[str, Any]:
         fields["trust"] = tuple(trust)
     keylog = environ.get("SSLKEYLOGFILE")
     if keylog:
+        path = Path(keylog)
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise ValueError(f"SSLKEYLOGFILE: {keylog!r} cannot be written")
         fields["keylog_file"] = keylog
     return fields

@@ -219,7 +219,13 @@ class NameResolutionError(ConnectError):
 
 
 class TLSError(ConnectError):
-    """The TLS handshake failed, or ended with properties that the configuration forbids."""
+    """The TLS handshake failed, or ended with properties that the configuration forbids.
+
+    Attributes:
+        is_local: whether a file that our own settings name cannot be used. The server is not blamed for that.
+    """
+
+    is_local: bool = False
 
 
 class CertificateError(TLSError):

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+import ssl
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from ._errors import InvalidURL
+from ._errors import InvalidURL, ProxyError
+from ._proxy_secrets import hide_secrets
 from ._tls_config import TLSConfig
 from ._types import HeaderList
 from ._url import parse_origin
 
 #: The kinds of proxies with the ports that they have unless the URL says otherwise, as curl has them.
 PROXY_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+
+#: What desktops write into ALL_PROXY.
+_ALIASES: Final = {"socks": "socks5h"}
 
 #: RFC 1929 §2: the length is one byte.
 _LONGEST_FOR_SOCKS: Final = 255
@@ -27,6 +32,8 @@ _PORT = re.compile(r":[0-9]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # RFC 9110 §5.6.2 and §5.5, as for every field that leaves.
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# Names of fields whose values are credentials.
+_SECRET = re.compile(rb"auth|cookie|key|token|secret|password|credential|session|signature")
 _VALUE = re.compile(rb"(?![\t ])[\t\x20-\x7e\x80-\xff]*+(?<![\t ])")
 
 #: Fields that say where the tunnel leads, how long a message is, or what becomes of the connection.
@@ -34,6 +41,10 @@ _OURS: Final = frozenset({
     b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"proxy-connection", b"te", b"trailer",
     b"transfer-encoding", b"upgrade",
 })  # fmt: skip
+
+if TYPE_CHECKING:
+    from ._errors import Phase
+    from ._types import Origin
 
 HeaderPairs = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 
@@ -44,14 +55,14 @@ class Proxy:
 
     Args:
         url: "http://", "https://" (TLS to the proxy itself), "socks5://" (names are looked up here) or "socks5h://"
-            (names are looked up by the proxy), then host and port. Without a port it is 80, 443, 1080 and 1080.
-            Credentials may stand in it, percent-encoded: "http://user:password@host:3128".
+            (names are looked up by the proxy; so is "socks://"), then host and port. Without a port it is 80, 443, 1080
+            and 1080. Credentials may stand in it, percent-encoded: "http://user:password@host:3128".
         username: for Basic authentication (RFC 7617) or that of SOCKS5 (RFC 1929).
         password: likewise; empty if there is only a name.
         headers: more fields of CONNECT requests. They go to the proxy only, so requests that an HTTP proxy passes on
             (those to http:// origins) carry none of them but Proxy-Authorization.
         tls: settings of TLS to an https:// proxy, its own trust and pins among them. None for the pool's, without its
-            client certificate.
+            client certificate; needed where the pool's `trust` is an `ssl.SSLContext`, which is for origins.
 
     Attributes:
         url: scheme, host and port; without credentials.
@@ -145,17 +156,40 @@ class Proxy:
         own = [] if self.username is None else [(b"proxy-authorization", self.authorization or b"")]
         return own + list(self.headers)
 
+    def forwards(self, origin: Origin) -> bool:
+        """Whether it reads the requests to an origin, and passes them on; to others there is a tunnel."""
+        return not origin.is_secure and not self.is_socks
+
+    def check_tls(self, pools: TLSConfig) -> None:
+        """Refuse to show a proxy what is for origins.
+
+        Raises:
+            ValueError: the pool's own context would be used for TLS to the proxy.
+        """
+        if self.tls is None and self.scheme == "https" and isinstance(pools.trust, ssl.SSLContext):
+            raise ValueError(
+                f"proxy: Proxy({self.url!r}) needs Proxy(tls=…), because the pool's trust is an SSLContext, and its "
+                "client certificate and its protocols are for origins"
+            )
+
+    def failure(
+        self, what: str, *, phase: Phase | None = "proxy", status: int | None = None, said: bytes = b""
+    ) -> ProxyError:
+        """An error that says what this proxy did, quoting of what it said nothing that it was told."""
+        return ProxyError(
+            f"the proxy {self.address} {what}",
+            proxy=self.address,
+            phase=phase,
+            status=status,
+            peer_said=self.without_secrets(said),
+        )
+
     def without_secrets(self, said: bytes) -> bytes:
         """What the proxy said, without what it was told: proxies echo requests in their error pages."""
-        secrets = [value for _, value in self.connect_fields]
+        secrets = [value for name, value in self.connect_fields if _SECRET.search(name)]
         secrets += [value.partition(b" ")[2] for value in secrets]
-        secrets += [secret.encode() for secret in (self.username, self.password) if secret]
-        for secret in sorted(filter(None, secrets), key=len, reverse=True):
-            said = said.replace(secret, b"***")
-            # What was cut off may have ended in the middle of one.
-            cut = next((size for size in range(len(secret), 3, -1) if said.endswith(secret[:size])), 0)
-            said = said[: len(said) - cut]
-        return said
+        secrets += [part.encode() for part in (self.username, self.password) if part]
+        return hide_secrets(said, secrets)
 
 
 def _split(url: object) -> tuple[str, str | None]:
@@ -168,8 +202,9 @@ def _split(url: object) -> tuple[str, str | None]:
             "proxy: the url is not scheme://[user:password@]host[:port]; percent-encode what is special in credentials"
         )
     scheme = match["scheme"].lower()
+    scheme = _ALIASES.get(scheme, scheme)
     if scheme not in PROXY_PORTS:
-        raise ValueError(f"proxy: the scheme of the url must be one of {', '.join(PROXY_PORTS)}")
+        raise ValueError(f"proxy: the scheme of the url must be one of {', '.join([*PROXY_PORTS, *_ALIASES])}")
     place = match["place"]
     try:
         origin = parse_origin(f"http://{place}")

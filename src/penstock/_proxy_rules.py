@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -46,6 +47,9 @@ class _Hosts(NamedTuple):
         if self.port is not None and self.port != origin.port:
             return False
         return origin.host == self.name or (self.suffix is not None and origin.host.endswith(self.suffix))
+
+
+_EVERY_HOST = _Hosts(None, "", None)
 
 
 class _Addresses(NamedTuple):
@@ -104,11 +108,14 @@ class ProxyRules:
         found = {pattern: _to_rule(pattern, proxy) for pattern, proxy in _to_pairs(rules)}
         if isinstance(no_proxy, str | bytes) or not isinstance(no_proxy, Iterable):
             raise TypeError(f"no_proxy must be a list of str, not {no_proxy!r}")
-        entries = tuple(no_proxy)
-        exceptions = tuple(map(_to_exception, entries))
-        self.__attrs_init__(tuple((pattern, rule.proxy) for pattern, rule in found.items()), entries)
+        self._settle(found, [(entry, _to_exception(entry)) for entry in no_proxy])
+
+    def _settle(self, found: dict[str, _Rule], exceptions: list[tuple[str, _Hosts | _Addresses]]) -> None:
+        self.__attrs_init__(
+            tuple((pattern, rule.proxy) for pattern, rule in found.items()), tuple(entry for entry, _ in exceptions)
+        )
         object.__setattr__(self, "_ranked", tuple(sorted(found.values(), key=lambda rule: rule.rank)))
-        object.__setattr__(self, "_exceptions", exceptions)
+        object.__setattr__(self, "_exceptions", tuple(exception for _, exception in exceptions))
 
     def find(self, origin: Origin) -> Proxy | None:
         """The proxy that leads to an origin; None if it is reached directly."""
@@ -126,7 +133,7 @@ class ProxyRules:
         Each may be written in lower case, which wins. A proxy without a scheme is an HTTP proxy. HTTP_PROXY in upper
         case is not read where there is REQUEST_METHOD: in a CGI program it is what a client sent as a Proxy header.
         Entries of NO_PROXY, separated by commas or spaces, are ignored if they cannot be used; an empty variable says
-        nothing.
+        nothing, and neither does one that no origin is left for.
 
         Args:
             environ: where to look instead of `os.environ`. That is read only if it can be trusted: not in a set-uid
@@ -136,17 +143,21 @@ class ProxyRules:
             ValueError: a proxy cannot be used; the message names the variable and quotes nothing of its value.
         """
         environ = trusted_environ(environ)
-        rules = {}
+        rules: dict[str, _Rule] = {}
+        exceptions = _read_no_proxy(environ)
+        made = cls.__new__(cls)
         for pattern, lower in _VARIABLES.items():
+            if len(rules) == 2 or any(exception == _EVERY_HOST for _, exception in exceptions):
+                # No origin is left for it, so it need not be one that can be used.
+                break
             name = lower if lower in environ else lower.upper()
             if name == "HTTP_PROXY" and "REQUEST_METHOD" in environ:
                 continue
             text = environ.get(name, "").strip()
             if text:
-                rules[pattern] = to_proxy(name, text)
-        no_proxy = environ["no_proxy"] if "no_proxy" in environ else environ.get("NO_PROXY", "")
-        entries = [entry for entry in _SEPARATORS.split(no_proxy) if entry and _is_exception(entry)]
-        return cls(rules, no_proxy=entries)
+                rules[pattern] = _to_rule(pattern, to_proxy(name, text))
+        made._settle(rules, exceptions)
+        return made
 
 
 def to_proxy(variable: str, text: str) -> Proxy:
@@ -158,7 +169,7 @@ def to_proxy(variable: str, text: str) -> Proxy:
     try:
         return Proxy(text if "://" in text else f"http://{text}")
     except ValueError as error:
-        raise ValueError(f"{variable}: {error}") from None
+        raise ValueError(f"{variable}: {error}; Client(trust_env=False) reads no variable") from None
 
 
 def to_proxy_rules(value: str | Proxy | ProxyMapping | ProxyRules | None) -> ProxyRules | None:
@@ -198,13 +209,13 @@ def _to_rule(pattern: object, proxy: object) -> _Rule:
             hosts = _to_hosts(place)
     except InvalidURL:
         raise ValueError(
-            f"proxy: {pattern!r} is no pattern; use 'all://', 'http://' or 'https://', alone or with 'host' or "
+            f"proxy: {_shown(pattern)} is no pattern; use 'all://', 'http://' or 'https://', alone or with 'host' or "
             "'*.host' and maybe ':port'"
         ) from None
     if isinstance(proxy, str):
         proxy = Proxy(proxy)
     if proxy is not None and not isinstance(proxy, Proxy):
-        raise TypeError(f"proxy: {pattern!r} must lead to a str, a Proxy or None, not a {type(proxy).__name__}")
+        raise TypeError(f"proxy: {_shown(pattern)} must lead to a str, a Proxy or None, not a {type(proxy).__name__}")
     return _Rule(scheme, hosts, proxy)
 
 
@@ -214,12 +225,19 @@ def _to_hosts(place: str) -> _Hosts:
     return _Hosts(origin.host, None, origin.port if _PORT.search(place.rpartition("]")[2]) else None)
 
 
-def _is_exception(entry: str) -> bool:
-    try:
-        _to_exception(entry)
-    except ValueError:
-        return False
-    return True
+def _shown(text: str) -> str:
+    """A pattern or an entry, unless it may be a proxy with credentials that stands in the wrong place."""
+    return "what has an '@'" if "@" in text else repr(text)
+
+
+def _read_no_proxy(environ: Mapping[str, str]) -> list[tuple[str, _Hosts | _Addresses]]:
+    """The entries of NO_PROXY that can be used, with what they mean."""
+    found = []
+    text = environ["no_proxy"] if "no_proxy" in environ else environ.get("NO_PROXY", "")
+    for entry in filter(None, _SEPARATORS.split(text)):
+        with suppress(ValueError):
+            found.append((entry, _to_exception(entry)))
+    return found
 
 
 def _to_exception(entry: object) -> _Hosts | _Addresses:
@@ -231,8 +249,8 @@ def _to_exception(entry: object) -> _Hosts | _Addresses:
         return _to_excepted_hosts(entry)
     except ValueError:
         raise ValueError(
-            f"no_proxy: {entry!r} is no entry; use '*', 'host', '.host', '*.host', an IP address or a network, and "
-            "':port' behind all but the network"
+            f"no_proxy: {_shown(entry)} is no entry; use '*', 'host', '.host', '*.host', an IP address or a network, "
+            "and ':port' behind all but the network"
         ) from None
 
 

@@ -296,8 +296,13 @@ def test_switches_have_several_spellings(text: str) -> None:
         ("KEEP_ALIVE", "maybe", " must be true or false, not 'maybe'"),
         ("REUSE", "fifo", ": reuse must be one of 'lifo', 'round_robin', 'least_loaded', not 'fifo'"),
         ("HTTP2", "maybe", " must be true or false, not 'maybe'"),
-        ("PROXY", "ftp://p", ": proxy: the scheme of the url must be one of http, https, socks5, socks5h"),
-        ("MAX_CONECTIONS", "5", ": there is no such setting"),
+        (
+            "PROXY",
+            "ftp://p",
+            ": proxy: the scheme of the url must be one of http, https, socks5, socks5h, socks; "
+            + "Client(trust_env=False) reads no variable",
+        ),
+        ("MAX_CONECTIONS", "5", ": there is no such setting; PENSTOCK_MAX_CONNECTIONS is one"),
         ("TLS", "1", ": there is no such setting"),
         ("HTTP2_CONFIG", "1", ": there is no such setting"),
         ("MIN_IDLE", "-1", ": min_idle must be at least 0, not -1"),

@@ -150,3 +150,47 @@ def test_a_python_that_ignores_its_environment_ignores_it_here_too(options: tupl
         [sys.executable, *options, "-c", program], capture_output=True, text=True, check=True, env=environ
     )
     assert found.stdout.strip() == ignored
+
+
+def test_what_a_cluster_says_of_a_service_named_like_us_is_no_setting() -> None:
+    environ = {
+        "PENSTOCK_SERVICE_HOST": "10.0.0.1",
+        "PENSTOCK_SERVICE_PORT": "80",
+        "PENSTOCK_PORT": "tcp://10.0.0.1:80",
+        "PENSTOCK_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "PENSTOCK_PORT_80_TCP_PROTO": "tcp",
+        "PENSTOCK_GATEWAY_SERVICE_HOST": "10.0.0.1",
+        "PENSTOCK_PROXY_PORT": "tcp://10.0.0.1:80",
+    }
+    assert PoolConfig.from_env(environ) == PoolConfig()
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    names = ("PROXY", "MAX_CONNECTIONS", "READ_TIMEOUT", "HTTP2", "LOCAL_ADDRESS")
+    assert PoolConfig.from_env({f"PENSTOCK_{name}": " " for name in names}) == PoolConfig()
+    assert PoolConfig.from_env({"PENSTOCK_PROXY": "", "ALL_PROXY": "http://p.test"}).proxy == ProxyRules({"all://": P})
+
+
+def test_what_a_desktop_sets_is_understood() -> None:
+    rules = ProxyRules.from_env({"ALL_PROXY": "socks://127.0.0.1:1080/"})
+    assert rules.find(HTTP) == Proxy("socks5h://127.0.0.1:1080")
+
+
+def test_a_proxy_that_no_rule_can_reach_is_not_made() -> None:
+    both = {"HTTP_PROXY": "http://p.test", "HTTPS_PROXY": "http://q.test", "ALL_PROXY": "ftp://nothing"}
+    assert ProxyRules.from_env(both) == ProxyRules({"http://": P, "https://": Q})
+    for entries in ("*", "a.test, *"):
+        assert PoolConfig.from_env({"ALL_PROXY": "ftp://nothing", "NO_PROXY": entries}).proxy is None
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "PENSTOCK_PROXY"])
+def test_a_proxy_that_cannot_be_used_says_how_to_do_without(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: .*trust_env=False"):
+        PoolConfig.from_env({name: "ftp://p.test"})
+
+
+def test_a_key_log_that_cannot_be_written_names_its_variable(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing" / "keys", tmp_path):
+        with pytest.raises(ValueError, match=r"^SSLKEYLOGFILE: .* cannot be written"):
+            PoolConfig.from_env({"SSLKEYLOGFILE": str(path)})
+    assert not list(tmp_path.iterdir())

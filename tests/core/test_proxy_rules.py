@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import pickle
 from typing import Any
@@ -378,3 +379,46 @@ def test_an_upstream_has_a_proxy_of_its_own_or_none() -> None:
         Upstream("http://a", proxy=A, unix_socket="/x")
     with pytest.raises(TypeError, match="proxy must be"):
         Upstream("http://a", proxy=5)  # type: ignore[arg-type]
+
+
+# ---- what is not said ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rules", [{"http://user:hidden@p.test": "all://"}, {"http://user:hidden@p.test": None}, {"all://u:hidden@a": 3}]
+)
+def test_a_mapping_the_wrong_way_round_is_not_quoted(rules: dict[str, str | None]) -> None:
+    with pytest.raises(ValueError, match="is no pattern") as caught:
+        ProxyRules(rules)
+    assert SECRET not in str(caught.value)
+    with pytest.raises(ValueError, match="is no entry") as caught:
+        ProxyRules(no_proxy=["u:hidden@p.test"])
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'a&b"c<d>',
+        b"a&amp;b&quot;c&lt;d&gt;",
+        b'a&amp;b"c&lt;d&gt;',
+        b"a&amp;b&#34;c&lt;d&gt;",
+        b"A%26B%22c%3cd%3e",
+        base64.b64encode(b'me:a&b"c<d>'),
+        base64.b64encode(b'a&b"c<d>').rstrip(b"="),
+        base64.urlsafe_b64encode(b'a&b"c<d>'),
+    ],
+)
+def test_secrets_are_known_however_they_are_written(said: bytes) -> None:
+    proxy = Proxy("http://p.test", username="someone", password='a&b"c<d>')
+    named = Proxy("http://p.test", username="me", password='a&b"c<d>')
+    assert said not in named.without_secrets(b"<p>" + said + b"</p>")
+    if b"bWU6" not in said:
+        assert proxy.without_secrets(b"<p>" + said + b"</p>") == b"<p>***</p>"
+
+
+def test_a_short_secret_is_not_shown_by_its_absence() -> None:
+    proxy = Proxy("http://a:b@p.test")
+    assert proxy.without_secrets(b"Bad Gateway: backend unavailable") == b""
+    assert proxy.without_secrets(b"N0") == b"N0"
+    assert Proxy("http://u:pass-word@p.test", headers={"X-N": "1"}).without_secrets(b"error 1101") == b"error 1101"

@@ -99,6 +99,8 @@ async def test_a_client_certificate_is_shown(tmp_path: Path) -> None:
 async def test_secrets_are_logged_where_asked(tmp_path: Path) -> None:
     path = tmp_path / "keys.log"
     await shake(forge.server(forge.leaf()), keylog_file=str(path))
+    # Whoever reads it reads the traffic.
+    assert path.stat().st_mode & 0o077 == 0
     assert "CLIENT_TRAFFIC_SECRET_0" in path.read_text()
 
 

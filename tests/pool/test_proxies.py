@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -14,10 +15,10 @@ from trio.testing import MockClock
 import penstock
 from penstock import PoolConfig, Proxy, TLSConfig, Upstream
 from penstock.testing import FakeNetwork, ScriptedPeer, serve_echo, serve_ok, serve_then_close_idle
-from tests.support.certificates import authority_file, client_config, server_context
+from tests.support.certificates import authority_file, client_config, client_context, server_context
 from tests.support.h2_alpn import alpn_context
 from tests.support.h2_server import H2Server, Incoming, Response
-from tests.support.proxies import FakeProxy
+from tests.support.proxies import OPENED, FakeProxy
 from tests.support.scene import assert_at_rest
 
 SECRET = "pass:word"
@@ -265,8 +266,43 @@ async def test_a_name_that_socks5_looks_up_here_and_does_not_find_is_no_fault_of
 
 async def test_http2_without_tls_is_not_passed_on(autojump_clock: MockClock) -> None:
     async with world("http://proxy.test:3128", http1=False) as w:
-        with pytest.raises(penstock.UnsupportedProtocol, match=r"http1=True"):
-            await w.client.get("http://api.test/")
+        start = trio.current_time()
+        for _ in range(9):
+            with pytest.raises(penstock.UnsupportedProtocol, match=r"http1=True"):
+                await w.client.get("http://api.test/")
+        with pytest.raises(penstock.UnsupportedProtocol):
+            async with w.pool.acquire("http://api.test"):
+                pass
+        assert trio.current_time() == start
+        assert not w.events
+    config = PoolConfig(proxy="http://proxy.test:3128", http1=False)
+    with pytest.raises(penstock.UnsupportedProtocol, match=r"http1=True"):
+        penstock.Pool(config, upstreams=["http://api.test"])
+    penstock.Pool(config, upstreams=["https://api.test", Upstream("http://api.test", proxy="direct")])
+
+
+@pytest.mark.parametrize(
+    "target", ["http://evil.test/x", "https://api.test/x", "http://api.test.evil.test/", "http://api.test@evil.test/",
+               "http://api.test:81/", "http://evil.test?http://api.test/"]
+)  # fmt: skip
+async def test_a_target_at_another_place_than_the_origin_is_not_passed_on(
+    target: str, autojump_clock: MockClock
+) -> None:
+    async with world("http://proxy.test:3128") as w:
+        async with w.pool.acquire("http://api.test") as lease:
+            with pytest.raises(penstock.LocalProtocolError, match="another place"):
+                await lease.request("GET", target)
+        assert w.proxy.requests == []
+
+
+@pytest.mark.parametrize(
+    "target", ["http://api.test/x", "http://API.test:80/x", "http://api.test?x", "http://api.test"]
+)
+async def test_a_target_in_absolute_form_at_the_origin_is_passed_on(target: str, autojump_clock: MockClock) -> None:
+    async with world("http://proxy.test:3128") as w:
+        async with w.pool.acquire("http://api.test") as lease:
+            await lease.request("GET", target)
+        assert [request.target for request in w.proxy.requests] == [target.encode()]
 
 
 # ---- which proxy -----------------------------------------------------------------------------------------------------
@@ -342,6 +378,17 @@ async def test_a_proxy_without_settings_of_its_own_is_trusted_as_origins_are(aut
             await w.client.get("https://localhost/")
 
 
+async def test_a_context_with_a_certificate_of_its_own_is_not_shown_to_a_proxy() -> None:
+    ours = TLSConfig(trust=client_context())
+    for proxy in ("https://proxy.test", {"https://api.test": "https://proxy.test"}):
+        with pytest.raises(ValueError, match=r"Proxy\('https://proxy.test:443'\).*needs Proxy\(tls=…\).*SSLContext"):
+            PoolConfig(proxy=proxy, tls=ours)
+    with pytest.raises(ValueError, match=r"needs Proxy\(tls=…\)"):
+        penstock.Pool(PoolConfig(tls=ours), upstreams=[Upstream("https://api.test", proxy="https://proxy.test")])
+    PoolConfig(proxy=Proxy("https://proxy.test", tls=TLSConfig()), tls=ours)
+    PoolConfig(proxy="http://proxy.test", tls=ours)
+
+
 async def test_sessions_are_resumed_inside_and_outside_and_never_mixed(autojump_clock: MockClock) -> None:
     async with world("https://proxy.test:3129") as w:
         await w.client.get("https://localhost/")
@@ -414,7 +461,64 @@ async def test_credentials_are_in_no_event_error_repr_or_log(
             shown = [str(error), repr(error), repr(error.__dict__), repr(error.__cause__), repr(error.__context__)]
             shown += [repr(w.events), repr(w.pool), repr(w.pool.config), repr(w.pool.statistics()), repr(w.client)]
             shown += [repr(proxy), str(proxy), caplog.text]
-            assert not [text for text in shown if SECRET in text or "pass%3Aword" in text or TOKEN in text]
+            assert_clean(shown)
+
+
+def assert_clean(shown: list[str]) -> None:
+    assert not [text for text in shown if SECRET in text or "pass%3Aword" in text or TOKEN[:9] in text]
+
+
+def everything_of(error: BaseException | None) -> list[str]:
+    """An error, and all that hangs on it."""
+    if error is None:
+        return []
+    shown = [str(error), repr(error), repr(error.__dict__), "".join(traceback.format_exception(error))]
+    return shown + everything_of(error.__cause__) + everything_of(error.__context__)
+
+
+ECHOES = {
+    "no HTTP": b"ERR %b",
+    "no fields": b"HTTP/1.1 400 no\r\n %b\r\n\r\n",
+    "no length": b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n",
+    "no chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n",
+    "cut": b"x" * 40 + b"%b",
+}
+
+
+@pytest.mark.parametrize("engine", ["h11", "httptools"])
+@pytest.mark.parametrize("kind", ECHOES)
+async def test_what_a_proxy_that_passes_requests_on_echoes_is_not_quoted(
+    kind: str, engine: str, autojump_clock: MockClock
+) -> None:
+    async def echo(peer: ScriptedPeer) -> None:
+        request = await peer.expect_request()
+        await peer.send(ECHOES[kind] % (request.header(b"proxy-authorization") or b""))
+        await peer.wait_closed()
+
+    async with world("http://user:pass%3Aword@proxy.test:3128", http1_engine=engine) as w:
+        w.front.listen("proxy.test", 3128, echo)
+        with pytest.raises(penstock.RemoteProtocolError) as caught:
+            await w.client.get("http://api.test/")
+        assert_clean([*everything_of(caught.value), repr(w.events)])
+        assert kind in ("cut", "no chunk") or "***" in caught.value.peer_said
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400 %b\r\n\r\n", b"what is %b?"])
+async def test_what_a_proxy_says_instead_of_the_origins_handshake_is_not_quoted(
+    said: bytes, autojump_clock: MockClock
+) -> None:
+    async def echo(peer: ScriptedPeer) -> None:
+        request = await peer.expect_request()
+        await peer.send(OPENED)
+        await peer.receive()
+        await peer.send(said % (request.header(b"proxy-authorization") or b""))
+        await peer.wait_closed()
+
+    async with world("http://user:pass%3Aword@proxy.test:3128") as w:
+        w.front.listen("proxy.test", 3128, echo)
+        with pytest.raises(penstock.TLSError, match=r"\*\*\*") as caught:
+            await w.client.get("https://localhost/")
+        assert_clean([*everything_of(caught.value), repr(w.events)])
 
 
 async def test_a_request_cannot_bring_credentials_for_the_proxy(autojump_clock: MockClock) -> None:

@@ -8,11 +8,13 @@ import pickle
 from math import inf
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
 import penstock
+import penstock.events
 from penstock import PoolConfig, Proxy
 from penstock._net.network import SocketOptions
 from penstock.testing import FakeNetwork, ScriptedPeer, serve_ok
@@ -23,6 +25,8 @@ from tests.support.scene import assert_at_rest
 from tests.support.sweep import Sweep, cancel_sweep
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from penstock.testing import Handler
 
 PROXY = "http://user:pass%3Aword@proxy.test:3128"
@@ -101,7 +105,7 @@ REFUSALS: dict[str, tuple[Handler, int | None, str]] = {
         "closed the connection in the middle of its answer to CONNECT",
     ),
     "reset": (resets, None, "broke the connection"),
-    "echo": (echoes, 403, "no ***"),
+    "echo": (echoes, 403, "answered CONNECT with 403 Forbidden; the proxy said"),
     "bare echo": (echoes_nothing_else, None, "is not HTTP/1"),
 }
 
@@ -190,9 +194,82 @@ async def test_an_address_that_a_socks_proxy_cannot_reach_is_not_the_first_one_a
     async with world("socks5://proxy.test") as w:
         w.front.add_host("two.test", "2001:db8::7", "192.0.2.7")
         w.behind.listen("192.0.2.7", 80, serve_ok())
+        statuses = []
+
+        async def ask() -> None:
+            statuses.append((await w.client.get("http://two.test/")).status_code)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(ask)
+        assert statuses == [200] * 4
+        w.pool.renew()
+        await trio.sleep(400)
+        await ask()
+        assert w.pool.statistics().endpoints[0].dials_failed == 0
+
+
+async def test_every_address_is_offered_to_a_socks_proxy_and_the_last_refusal_told(autojump_clock: MockClock) -> None:
+    asked = []
+
+    async def refuses(peer: ScriptedPeer) -> None:
+        await exactly(peer, 3)
+        await peer.send(b"\x05\x00")
+        head = await exactly(peer, 4)
+        asked.append(head[3])
+        await exactly(peer, {1: 4, 4: 16}[head[3]] + 2)
+        await peer.send(b"\x05\x03" if head[3] == 4 else b"\x05\x05")
+
+    async with world("socks5://proxy.test") as w:
+        w.front.add_host("two.test", "2001:db8::7", "192.0.2.7")
+        w.front.listen("proxy.test", 1080, refuses)
+        assert "the origin refused the connection" in str(await wait_refused(w, "http://two.test/"))
+        assert asked == [4, 1]
+
+
+@pytest.mark.parametrize("answer", [b"\x05\xff", b"\x05\x00\x05\x02", b"\x05\x00\x05\x07", b"\x05\x00\x04"])
+async def test_a_refusal_that_blames_no_address_is_not_asked_for_again(
+    answer: bytes, autojump_clock: MockClock
+) -> None:
+    async def refuses(peer: ScriptedPeer) -> None:
+        await exactly(peer, 3)
+        await peer.send(answer[:2])
+        await peer.receive()
+        await peer.send(answer[2:])
+
+    async with world("socks5://proxy.test") as w:
+        w.front.add_host("two.test", "2001:db8::7", "192.0.2.7")
+        w.front.listen("proxy.test", 1080, refuses)
         await wait_refused(w, "http://two.test/")
+        assert w.front.connects == 1
+        w.front.listen("proxy.test", 1080, w.proxy.socks)
+        w.behind.listen("2001:db8::7", 80, serve_ok())
         assert (await w.client.get("http://two.test/")).text == "ok"
-        assert [host for host, _ in w.proxy.tunnels] == ["2001:db8::7", "192.0.2.7"]
+        assert [host for host, _ in w.proxy.tunnels] == ["2001:db8::7"]
+
+
+async def test_who_waits_in_vain_for_a_broken_proxy_is_told_of_it(autojump_clock: MockClock) -> None:
+    async with world(PROXY, pool_timeout=1, dial_backoff=10) as w:
+        w.front.listen("proxy.test", 3128, answers(b"HTTP/1.1 407 No\r\n\r\n"))
+        for _ in range(3):
+            await wait_refused(w)
+        with pytest.raises(
+            penstock.PoolTimeout, match=r"the latest dial failed: the proxy .* answered CONNECT"
+        ) as caught:
+            await w.client.get("https://localhost/")
+        assert isinstance(caught.value.__cause__, penstock.ProxyError)
+
+
+async def test_settings_of_ours_that_cannot_be_used_are_no_fault_of_the_origin(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    broken = attrs.evolve(client_config(), keylog_file=str(tmp_path / "missing" / "keys"))
+    for proxy in (None, Proxy("https://proxy.test:3129", tls=broken)):
+        async with world(proxy or PROXY, tls=broken if proxy is None else client_config()) as w:
+            for _ in range(9):
+                with pytest.raises((penstock.TLSError, penstock.ProxyError), match="keylog_file cannot be opened"):
+                    await w.client.get("https://localhost/")
+            assert not [event for event in w.events if isinstance(event, penstock.events.EndpointUnhealthy)]
 
 
 async def test_a_socks_proxy_may_be_reset(autojump_clock: MockClock) -> None:
@@ -215,7 +292,7 @@ async def test_a_proxy_that_cannot_be_reached_is_named(url: str, autojump_clock:
         w.front.route("192.0.2.1", errno=errno.ECONNREFUSED)
         error = await wait_refused(w)
         assert isinstance(error.__cause__, penstock.ConnectError)
-        assert str(error).startswith(f"cannot reach the proxy {error.proxy}: ")
+        assert str(error).startswith(f"the proxy {error.proxy} cannot be reached: ")
         assert (error.phase, error.request_sent) == ("connect", "no")
 
 

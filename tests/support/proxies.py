@@ -92,7 +92,10 @@ class FakeProxy:
             found = await self.behind.resolve(host, port)
             stream = await self.behind.connect(found[0], options=SocketOptions())
         except ConnectError:
-            await peer.respond(502, (), b"no such host")
+            if opened.startswith(b"HTTP"):
+                await peer.respond(502, (), b"no such host")
+            else:
+                await peer.send(b"\x05\x04\x00\x01" + bytes(6))
             return
         try:
             await peer.send(opened, pieces=pieces)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from .._errors import NetworkError, ProxyError, RemoteProtocolError
+from .._errors import NetworkError, RemoteProtocolError
 from .._net.stream import send_all
 from .h1_head import HeadParser
 from .request import encode_fields
@@ -20,6 +21,8 @@ _READ_SIZE: Final = 65536
 
 #: What is kept of an answer to be quoted: enough to find whole secrets in it.
 _KEPT: Final = 2048
+
+_LONGEST_REASON: Final = 64
 
 
 async def open_tunnel(
@@ -47,22 +50,16 @@ async def open_tunnel(
         await send_all(stream, b"CONNECT %b HTTP/1.1%b\r\n\r\n" % (place, fields))
         answer = await _read_answer(stream, proxy, parser)
     except NetworkError as error:
-        raise _failure(proxy, f"broke the connection: {error.message}") from error
+        raise proxy.failure(f"broke the connection: {error.message}") from error
     status = answer.head.status
     if not 200 <= status < 300:
-        reason = proxy.without_secrets(answer.head.reason)[:_LONGEST_REASON].decode("ascii", "replace")
-        raise ProxyError(
-            f"the proxy {proxy.address} answered CONNECT with {status} {reason}".rstrip(),
-            proxy=proxy.address,
-            status=status,
-            peer_said=proxy.without_secrets(answer.rest[:_KEPT]),
+        reason = _reason(proxy, status, answer.head.reason)
+        raise proxy.failure(
+            f"answered CONNECT with {status} {reason}".rstrip(), status=status, said=answer.rest[:_KEPT]
         )
     # What its fields say of a length means nothing (RFC 9110 §9.3.6).
     if answer.rest:
-        raise _failure(proxy, "sent something into the tunnel before anybody spoke through it")
-
-
-_LONGEST_REASON: Final = 64
+        raise proxy.failure("sent something into the tunnel before anybody spoke through it")
 
 
 async def _read_answer(stream: ByteStream, proxy: Proxy, parser: HeadParser) -> FinalHead:
@@ -74,20 +71,25 @@ async def _read_answer(stream: ByteStream, proxy: Proxy, parser: HeadParser) -> 
             continue
         if not data:
             what = "in the middle of its answer to CONNECT" if heard else "without an answer to CONNECT"
-            raise _failure(proxy, f"closed the connection {what}")
+            raise proxy.failure(f"closed the connection {what}")
         heard += data[: _KEPT - len(heard)]
         try:
             found = parser.feed(data)
         except RemoteProtocolError as error:
-            # Not as its cause: that quotes what was said, and a proxy may say what it was told.
-            raise ProxyError(
-                f"the proxy {proxy.address} did not answer CONNECT as it must: {error.message}",
-                proxy=proxy.address,
-                peer_said=proxy.without_secrets(heard),
-            ) from None
-        if found is not None:
-            return found
+            why = error.message
+        else:
+            if found is not None:
+                return found
+            continue
+        # Beside the error, not because of it: that quotes what was said, and a proxy may say what it was told.
+        raise proxy.failure(f"did not answer CONNECT as it must: {why}", said=heard)
 
 
-def _failure(proxy: Proxy, what: str) -> ProxyError:
-    return ProxyError(f"the proxy {proxy.address} {what}", proxy=proxy.address)
+def _reason(proxy: Proxy, status: int, reason: bytes) -> str:
+    """The proxy's own words for a status, or those of the RFC where its own may tell a secret."""
+    if proxy.without_secrets(reason) == reason:
+        return reason[:_LONGEST_REASON].decode("ascii", "replace")
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

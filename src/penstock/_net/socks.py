@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import NetworkError, ProxyError
+from .._errors import NetworkError
 from .stream import send_all
 
 if TYPE_CHECKING:
+    from .._errors import ProxyError
     from .._proxy_config import Proxy
     from .stream import ByteStream
 
@@ -27,11 +28,14 @@ _REFUSALS: Final = {
     8: "it does not know this type of address",
 }
 
+#: What another address of the same origin may do better.
+_BLAME_THE_ADDRESS: Final = frozenset({1, 3, 4, 5, 8})
+
 _ADDRESS_SIZES: Final = {1: 4, 4: 16}
 _DOMAIN: Final = 3
 
 
-async def open_socks_tunnel(stream: ByteStream, proxy: Proxy, host: str, port: int) -> None:
+async def open_socks_tunnel(stream: ByteStream, proxy: Proxy, host: str, port: int) -> ProxyError | None:
     """Ask a SOCKS5 proxy for a tunnel; afterwards the stream is one. There is no time limit here: the dial's holds.
 
     Args:
@@ -40,20 +44,23 @@ async def open_socks_tunnel(stream: ByteStream, proxy: Proxy, host: str, port: i
         host: a name, which the proxy looks up, or an IP address.
         port: where the tunnel leads.
 
+    Returns:
+        None; or a refusal that blames the address, so that with another one it may do.
+
     Raises:
-        ProxyError: it refused, or did not speak SOCKS5.
+        ProxyError: it refused for another reason, or did not speak SOCKS5.
     """
     from socksio import ProtocolError
 
     try:
-        await _converse(stream, proxy, host, port)
+        return await _converse(stream, proxy, host, port)
     except ProtocolError:
-        raise _failure(proxy, "does not speak SOCKS5") from None
+        raise proxy.failure("does not speak SOCKS5") from None
     except NetworkError as error:
-        raise _failure(proxy, f"broke the connection: {error.message}") from error
+        raise proxy.failure(f"broke the connection: {error.message}") from error
 
 
-async def _converse(stream: ByteStream, proxy: Proxy, host: str, port: int) -> None:
+async def _converse(stream: ByteStream, proxy: Proxy, host: str, port: int) -> ProxyError | None:
     from socksio import socks5
 
     methods = socks5.SOCKS5AuthMethod
@@ -66,32 +73,36 @@ async def _converse(stream: ByteStream, proxy: Proxy, host: str, port: int) -> N
     # socksio does not look at the version.
     answer = await _receive(stream, proxy, 2)
     if answer[0] != 5:
-        raise _failure(proxy, "does not speak SOCKS5")
+        raise proxy.failure("does not speak SOCKS5")
     chosen = conversation.receive_data(answer).method
     if chosen not in offered:
         what = "it wants credentials" if proxy.username is None else "it takes no username and password"
-        raise _failure(proxy, f"refuses to talk: {what}")
+        raise proxy.failure(f"refuses to talk: {what}")
     if chosen is methods.USERNAME_PASSWORD:
         name, password = proxy.username or "", proxy.password or ""
         conversation.send(socks5.SOCKS5UsernamePasswordRequest(name.encode(), password.encode()))
         await send_all(stream, conversation.data_to_send())
         if not conversation.receive_data(await _receive(stream, proxy, 2)).success:
-            raise _failure(proxy, "refuses the username and password")
+            raise proxy.failure("refuses the username and password")
     conversation.send(socks5.SOCKS5CommandRequest.from_address(socks5.SOCKS5Command.CONNECT, (host, port)))
     await send_all(stream, conversation.data_to_send())
     start = await _receive(stream, proxy, 4)
     if start[0] != 5:
-        raise _failure(proxy, "does not speak SOCKS5")
+        raise proxy.failure("does not speak SOCKS5")
     if start[1]:
         # Nobody asks how the rest of a refusal looks; some servers send none.
         why = _REFUSALS.get(start[1], f"it answered with code {start[1]}")
-        raise _failure(proxy, f"refuses the tunnel: {why}")
+        refusal = proxy.failure(f"refuses the tunnel: {why}")
+        if start[1] in _BLAME_THE_ADDRESS:
+            return refusal
+        raise refusal
     kind = start[3:]
     length = await _receive(stream, proxy, 1) if kind[0] == _DOMAIN else b""
     size = length[0] if length else _ADDRESS_SIZES.get(kind[0])
     if size is None:
-        raise _failure(proxy, "does not speak SOCKS5")
+        raise proxy.failure("does not speak SOCKS5")
     conversation.receive_data(start + length + await _receive(stream, proxy, size + 2))
+    return None
 
 
 async def _receive(stream: ByteStream, proxy: Proxy, size: int) -> bytes:
@@ -104,9 +115,5 @@ async def _receive(stream: ByteStream, proxy: Proxy, size: int) -> bytes:
         elif data:
             got += data
         else:
-            raise _failure(proxy, "closed the connection in the middle of SOCKS5")
+            raise proxy.failure("closed the connection in the middle of SOCKS5")
     return got
-
-
-def _failure(proxy: Proxy, what: str) -> ProxyError:
-    return ProxyError(f"the proxy {proxy.address} {what}", proxy=proxy.address)

@@ -16,6 +16,8 @@ from .tls_profile import HTTP1, HTTP2, TLSProfile
 from .tls_stream import RECEIVE_SIZE, TLSStream, TunnelledTLSStream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .sessions import Endpoint, StoredSession
     from .stream import ByteStream
 
@@ -40,6 +42,7 @@ async def start_tls(
     port: int,
     protocols: tuple[str, ...] = (HTTP1,),
     server_name: str | None = None,
+    clean: Callable[[bytes], bytes] | None = None,
 ) -> TLSStream:
     """Run the client's handshake over `stream` and check its outcome.
 
@@ -54,6 +57,7 @@ async def start_tls(
         protocols: what is offered, in order of preference, and nothing else may be agreed on: `HTTP2`, `HTTP1`. A
             server that agrees on nothing speaks HTTP/1.1, if that is among them.
         server_name: sent as SNI and verified instead of `host`. What is pinned for either of the two holds.
+        clean: takes what must not be shown out of what the peer said instead of TLS; None if nobody told it a secret.
 
     Raises:
         CertificateError: the certificate did not verify.
@@ -61,15 +65,15 @@ async def start_tls(
         TLSError: the handshake failed, or ended with a version, suite or protocol that the settings forbid.
     """
     host = host.lower().removesuffix(".").partition("%")[0]
-    handshake = _Handshake(stream, profile, host, port, protocols=protocols, server_name=server_name)
+    handshake = _Handshake(stream, profile, host, port, protocols=protocols, server_name=server_name, clean=clean)
     await handshake.run()
     return handshake.finish()
 
 
 class _Handshake:
     __slots__ = (
-        "_bios", "_endpoint", "_heard", "_name", "_pins", "_profile", "_protocols", "_sessions", "_stored", "_stream",
-        "_tls", "_unread", "_unsent",
+        "_bios", "_clean", "_endpoint", "_heard", "_name", "_pins", "_profile", "_protocols", "_sessions", "_stored",
+        "_stream", "_tls", "_unread", "_unsent",
     )  # fmt: skip
 
     def __init__(
@@ -81,8 +85,10 @@ class _Handshake:
         *,
         protocols: tuple[str, ...],
         server_name: str | None,
+        clean: Callable[[bytes], bytes] | None,
     ) -> None:
         self._stream = stream
+        self._clean = clean
         self._profile = profile
         self._endpoint: Endpoint = (host, port) if server_name is None else (host, port, server_name)
         self._protocols = protocols
@@ -158,10 +164,10 @@ class _Handshake:
                 verify_message=error.verify_message,
             ) from error
         if self._heard[:5] == b"HTTP/":
-            raise TLSError(f"the peer spoke HTTP, not TLS: {quote_peer(self._heard)}", phase="tls") from error
+            raise TLSError(f"the peer spoke HTTP, not TLS: {self._quote()}", phase="tls") from error
         # Record types of TLS: 20 change_cipher_spec, 21 alert, 22 handshake, 23 application_data.
         if self._heard and not 20 <= self._heard[0] <= 23:
-            raise TLSError(f"the peer did not speak TLS: {quote_peer(self._heard)}", phase="tls") from error
+            raise TLSError(f"the peer did not speak TLS: {self._quote()}", phase="tls") from error
         reason = error.reason or str(error)
         hint = ""
         if reason in _NO_COMMON_VERSION:
@@ -170,6 +176,9 @@ class _Handshake:
             # RFC 7301 §3.2. Python has no name for this alert.
             hint = self._hint_at_protocol()
         raise TLSError(f"the TLS handshake failed: {reason}{hint}", phase="tls") from error
+
+    def _quote(self) -> str:
+        return quote_peer(self._heard if self._clean is None else self._clean(self._heard))
 
     def _hint_at_version(self) -> str:
         if self._profile.config.minimum_version == "TLSv1.2":

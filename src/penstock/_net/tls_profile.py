@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -148,15 +149,29 @@ def _make_context(config: TLSConfig, protocols: tuple[str, ...]) -> ssl.SSLConte
     try:
         _load_trust(context, config)
     except (OSError, ssl.SSLError) as error:
-        raise TLSError(f"trust: {config.trust!r} cannot be loaded: {error}", phase="tls") from error
+        raise _unusable(f"trust: {config.trust!r} cannot be loaded: {error}") from error
     if config.client_cert is not None:
         _load_client_cert(context, *config.client_cert)
     if config.keylog_file is not None:
         try:
+            _make_private(config.keylog_file)
             context.keylog_filename = config.keylog_file
         except OSError as error:
-            raise TLSError(f"keylog_file cannot be opened: {error.strerror}", phase="tls") from error
+            raise _unusable(f"keylog_file cannot be opened: {error.strerror}") from error
     return context
+
+
+def _make_private(path: str) -> None:
+    """Make a file that only its owner may read; one that is there stays as it is."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _unusable(what: str) -> TLSError:
+    """An error of our own settings."""
+    error = TLSError(what, phase="tls")
+    error.is_local = True
+    return error
 
 
 def _load_trust(context: ssl.SSLContext, config: TLSConfig) -> None:
@@ -183,4 +198,4 @@ def _load_client_cert(context: ssl.SSLContext, certfile: str, keyfile: str, pass
     try:
         context.load_cert_chain(certfile, keyfile, answer)
     except (OSError, ssl.SSLError, ValueError) as error:
-        raise TLSError(f"client_cert: {Path(certfile).name!r} cannot be loaded: {error}", phase="tls") from error
+        raise _unusable(f"client_cert: {Path(certfile).name!r} cannot be loaded: {error}") from error

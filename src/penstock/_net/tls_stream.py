@@ -40,6 +40,9 @@ RECORD_SIZE = 16384
 QUIET_BYTES = 65536
 QUIET_RECORDS = 100
 
+#: More than TLS adds to a record, in any version and suite.
+_RECORD_OVERHEAD = 128
+
 
 class TLSStream:
     """A `ByteStream` inside TLS. Made by `start_tls`.
@@ -77,6 +80,9 @@ class TLSStream:
         "verified_pins",
         "version",
     )
+
+    #: The most of the caller's data that becomes one record.
+    _largest = RECORD_SIZE
 
     def __init__(
         self,
@@ -261,7 +267,7 @@ class TLSStream:
         if incoming.pending or outgoing.pending:
             discard_stale(incoming, outgoing)
         try:
-            taken = self._tls.write(data if size <= RECORD_SIZE else memoryview(data)[:RECORD_SIZE])
+            taken = self._tls.write(data if size <= self._largest else memoryview(data)[: self._largest])
         except ssl.SSLError as error:
             raise WriteError(f"TLS failed: {error.reason or error}", phase="write") from error
         finally:
@@ -314,6 +320,9 @@ class TunnelledTLSStream(TLSStream):
     """TLS inside TLS: the stream below may have decrypted what this one has not looked at."""
 
     __slots__ = ()
+
+    # With what TLS adds it still is one record of the stream below, and not one and a scrap that has to wait.
+    _largest = RECORD_SIZE - _RECORD_OVERHEAD
 
     _transport: TLSStream
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import ProtocolReason, RemoteProtocolError
+from .._errors import ProtocolReason, RemoteProtocolError, UnsupportedProtocol
 from .._http.h1 import HTTP1Connection
 from .._http.h1_lines import make_engine
 from .._net.dialer import Dialer
@@ -109,13 +109,8 @@ class Connector:
         )
 
     def _find_way(self, origin: Origin, declared: Upstream | None) -> ProxyWay | None:
-        """The proxy of an origin: its upstream's, or the pool's."""
-        rules = self._config.proxy
-        proxy = None if rules is None else rules.find(origin)
-        if declared is not None:
-            if declared.unix_socket is not None or declared.proxy == "direct":
-                return None
-            proxy = declared.proxy or proxy
+        """The way to an origin, shared with the others behind its proxy; None if it is reached directly."""
+        proxy = find_proxy(self._config, origin, declared)
         if proxy is None:
             return None
         way = self._ways.get(proxy)
@@ -152,11 +147,12 @@ class Connector:
                     port=origin.port,
                     protocols=route.protocols,
                     server_name=route.server_name,
+                    clean=None if way is None else way.proxy.without_secrets,
                 )
                 protocol = secured.alpn or HTTP1
             if protocol == HTTP2:
                 return await self._open_http2(stream, route)
-            if way is not None and way.forwards(origin):
+            if way is not None and way.proxy.forwards(origin):
                 return way.forwarded(stream, origin, engine=self.http1_engine, config=config)
             return HTTP1Connection(
                 stream,
@@ -190,6 +186,25 @@ class Connector:
             pace=route.pace,
             unhealthy_threshold=config.unhealthy_threshold,
         )
+
+
+def find_proxy(config: PoolConfig, origin: Origin, declared: Upstream | None) -> Proxy | None:
+    """The proxy of an origin: its upstream's, or the pool's.
+
+    Raises:
+        UnsupportedProtocol: it would have to pass HTTP/2 on.
+        ValueError: it would be shown what is for origins, see `Proxy.check_tls`.
+    """
+    proxy = None if config.proxy is None else config.proxy.find(origin)
+    if declared is not None:
+        if declared.unix_socket is not None or declared.proxy == "direct":
+            return None
+        proxy = declared.proxy or proxy
+    if proxy is not None:
+        proxy.check_tls(config.tls)
+        if not config.http1 and proxy.forwards(origin):
+            raise UnsupportedProtocol("an HTTP proxy passes nothing but HTTP/1.1 on; PoolConfig(http1=True) allows it")
+    return proxy
 
 
 def _protocols(config: PoolConfig, *, secure: bool) -> tuple[str, ...]:

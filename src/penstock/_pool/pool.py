@@ -26,7 +26,7 @@ from .._net.timer import PhaseTimer
 from .._place import check_affinity, check_place
 from .._retry_config import check_retry
 from .._url import to_origin, to_server_name
-from .connecting import Connector
+from .connecting import Connector, find_proxy
 from .lease import Lease
 from .leaving import leaving
 from .refusals import own_instance
@@ -64,9 +64,9 @@ class Pool:
         seed: seeds the jitter, for tests.
 
     Raises:
-        ValueError: an origin is declared twice.
+        ValueError: an origin is declared twice, or an upstream's proxy needs settings of TLS of its own.
         TypeError: an argument has the wrong type.
-        InvalidURL, UnsupportedProtocol: an upstream's URL is no origin.
+        InvalidURL, UnsupportedProtocol: an upstream's URL is no origin, or its proxy cannot pass HTTP/2 on.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class Pool:
         for upstream in _to_upstreams(upstreams):
             if upstream.origin in self._declared:
                 raise ValueError(f"upstreams: {upstream.origin} is declared twice")
+            find_proxy(self.config, upstream.origin, upstream)
             self._declared[upstream.origin] = upstream
         self._running: Runner | None = None
         self._nursery_manager: AbstractAsyncContextManager[trio.Nursery, bool | None] | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._errors import ConnectError, ProxyError, UnsupportedProtocol
+from .._errors import ConnectError
 from .._http.h1_connect import open_tunnel
 from .._http.h1_forward import ForwardedConnection
 from .._net.socks import open_socks_tunnel
@@ -14,6 +14,7 @@ from .._net.tls import HTTP1, TLSProfile, start_tls
 
 if TYPE_CHECKING:
     from .._config import PoolConfig
+    from .._errors import ProxyError
     from .._http.h1_lines import HTTP1Engine
     from .._net.dialer import Dialer
     from .._net.resolver import Resolver
@@ -39,10 +40,6 @@ class ProxyWay:
             # Who we are is for origins to know; a proxy learns it only from settings of its own.
             self.profile = TLSProfile(proxy.tls or attrs.evolve(config.tls, client_cert=None))
 
-    def forwards(self, origin: Origin) -> bool:
-        """Whether it reads the requests to an origin, and passes them on; to others there is a tunnel."""
-        return not origin.is_secure and not self.proxy.is_socks
-
     async def reach(
         self, origin: Origin, *, dialer: Dialer, resolver: Resolver, engine: HTTP1Engine, config: PoolConfig
     ) -> ByteStream:
@@ -53,34 +50,16 @@ class ProxyWay:
         Raises:
             ProxyError: there is no way through the proxy.
             NameResolutionError: the origin's name has no address, where it is looked up here.
-            UnsupportedProtocol: the proxy would have to pass HTTP/2 on.
         """
         proxy = self.proxy
-        if self.forwards(origin) and not config.http1:
-            raise UnsupportedProtocol("an HTTP proxy passes nothing but HTTP/1.1 on; PoolConfig(http1=True) allows it")
-        address = None
         if proxy.scheme == "socks5":
-            # A proxy gets one address; which of several it can reach is not known here.
-            address = (await resolver.resolve(origin.host, origin.port))[0]
+            return await self._reach_an_address(origin, dialer, resolver)
+        stream = await self._connect(dialer)
         try:
-            stream = (await dialer.dial(proxy.host, proxy.port)).stream
-        except ConnectError as error:
-            raise self._explain(error) from error
-        try:
-            if self.profile is not None:
-                try:
-                    stream = await start_tls(stream, self.profile, host=proxy.host, port=proxy.port, protocols=(HTTP1,))
-                except ConnectError as error:
-                    raise self._explain(error) from error
             if proxy.is_socks:
-                host = origin.host if address is None else address.sockaddr[0]
-                try:
-                    await open_socks_tunnel(stream, proxy, host, origin.port)
-                except ProxyError:
-                    if address is not None:
-                        # So that the next dial begins with another, if there is one.
-                        resolver.demote(origin.host, origin.port, address)
-                    raise
+                refusal = await open_socks_tunnel(stream, proxy, origin.host, origin.port)
+                if refusal is not None:
+                    raise refusal
             elif origin.is_secure:
                 await open_tunnel(
                     stream,
@@ -95,6 +74,40 @@ class ProxyWay:
             raise
         return stream
 
+    async def _reach_an_address(self, origin: Origin, dialer: Dialer, resolver: Resolver) -> ByteStream:
+        """Have SOCKS5 try the origin's addresses in turn: it gets one at a time, and knows which it can reach."""
+        refusal: ProxyError | None = None
+        for address in await resolver.resolve(origin.host, origin.port):
+            stream = await self._connect(dialer)
+            try:
+                refusal = await open_socks_tunnel(stream, self.proxy, address.sockaddr[0], origin.port)
+            except BaseException:
+                stream.close()
+                raise
+            if refusal is None:
+                return stream
+            stream.close()
+            # So that the next dial begins with another.
+            resolver.demote(origin.host, origin.port, address)
+        assert refusal is not None
+        raise refusal
+
+    async def _connect(self, dialer: Dialer) -> ByteStream:
+        """Connect to the proxy itself, TLS included."""
+        proxy = self.proxy
+        try:
+            stream = (await dialer.dial(proxy.host, proxy.port)).stream
+            if self.profile is None:
+                return stream
+            try:
+                return await start_tls(stream, self.profile, host=proxy.host, port=proxy.port, protocols=(HTTP1,))
+            except BaseException:
+                stream.close()
+                raise
+        except ConnectError as error:
+            # Never something about the origin.
+            raise proxy.failure(f"cannot be reached: {error.message}", phase=error.phase) from error
+
     def forwarded(
         self, stream: ByteStream, origin: Origin, *, engine: HTTP1Engine, config: PoolConfig
     ) -> ForwardedConnection:
@@ -102,13 +115,8 @@ class ProxyWay:
         return ForwardedConnection(
             stream,
             origin=origin,
-            authorization=self.proxy.authorization,
+            proxy=self.proxy,
             max_head_size=config.max_head_size,
             max_head_fields=config.max_head_fields,
             engine=engine,
         )
-
-    def _explain(self, error: ConnectError) -> ProxyError:
-        """What keeps us from the proxy: never something about the origin."""
-        address = self.proxy.address
-        return ProxyError(f"cannot reach the proxy {address}: {error.message}", proxy=address, phase=error.phase)

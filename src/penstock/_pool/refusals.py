@@ -48,8 +48,9 @@ def _timed_out(machine: PoolMachine, waiter: Waiter, cause: BaseException | None
     waited = f"{now - waiter.queued_at:.3g} s" if waiter.queued_at < now else "0 s"
     limit, seconds = waiter.limit
     setting = limit if seconds is None else f"{limit} of {seconds:g} s"
+    why = f"; the latest dial failed: {cause.message}" if isinstance(cause, RequestError) else ""
     error = PoolTimeout(
-        f"no connection within {waited} of waiting ({setting}){_binding_limit(machine, waiter)} ({numbers})",
+        f"no connection within {waited} of waiting ({setting}){_binding_limit(machine, waiter)} ({numbers}){why}",
         ledger=ledger,
         last_dial_error=cause,
         limit=limit,

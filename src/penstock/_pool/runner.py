@@ -21,7 +21,7 @@ from .._core.actions import Close, Deliver, Dial, Emit, Fail, Probe, WakeAt
 from .._core.connection import ConnectionEntry, State
 from .._core.machine import PoolMachine
 from .._core.waiters import Waiter, WaiterState
-from .._errors import ConnectTimeout, PenstockError, PoolClosed, RequestError
+from .._errors import ConnectTimeout, PenstockError, PoolClosed, ProxyError, RequestError, TLSError
 from .._events import CloseReason
 from .._http.exchange import SERVED, CapacityChanged, GoingAway, LimitCrossed, ResetsSeen
 from .._net.network import is_resource_exhaustion
@@ -480,11 +480,17 @@ class Runner:
             assert error is not None
             if isinstance(error, RequestError):
                 error.annotate(origin=entry.endpoint.origin)
-            local = isinstance(error, PoolClosed) or is_resource_exhaustion(error)
+            local = isinstance(error, PoolClosed) or _has_wrong_settings(error) or is_resource_exhaustion(error)
             allowed = limit if isinstance(error, ConnectTimeout) else None
             machine.dial_failed(now, entry, error, local=local, allowed=allowed)
         self.perform()
         self._announce_change()
+
+
+def _has_wrong_settings(error: BaseException) -> bool:
+    """Whether a file that our settings of TLS name cannot be used, those of TLS to a proxy included."""
+    failure = error.__cause__ if isinstance(error, ProxyError) else error
+    return isinstance(failure, TLSError) and failure.is_local
 
 
 def _make_waiter(
