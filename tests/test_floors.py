@@ -24,6 +24,7 @@ FLOORS = {
     "_tls_config": 0,
     "_http2_config": 0,
     "_proxy_config": 0,
+    "_proxy_secrets": 0,
     "_proxy_rules": 0,
     "_environment": 0,
     "_validators": 0,

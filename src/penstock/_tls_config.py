@@ -139,7 +139,8 @@ class TLSConfig:
             "*." and a host for exactly one more label, or "**." and a host for any number of labels, none included.
             A host is pinned to the union of all patterns it matches; one match anywhere in the verified chain suffices.
         session_resumption: whether a further connection to an endpoint may resume the TLS session of an earlier one.
-        keylog_file: where to append TLS secrets, for Wireshark. Whoever reads the file reads the traffic.
+        keylog_file: where to append TLS secrets, for Wireshark. Whoever reads the file reads the traffic;
+            a new one is made readable by its owner only.
 
     Raises:
         ValueError: a value is out of range, or contradicts another.

@@ -282,6 +282,9 @@ def test_switches_have_several_spellings(text: str) -> None:
     assert PoolConfig.from_env({"PENSTOCK_TCP_NODELAY": text}).tcp_nodelay is expected
 
 
+UNREAD = "; Client(trust_env=False) reads no variable"
+
+
 @pytest.mark.parametrize(
     ("variable", "text", "rest"),
     [
@@ -299,8 +302,7 @@ def test_switches_have_several_spellings(text: str) -> None:
         (
             "PROXY",
             "ftp://p",
-            ": proxy: the scheme of the url must be one of http, https, socks5, socks5h, socks; "
-            + "Client(trust_env=False) reads no variable",
+            ": proxy: the scheme of the url must be one of http, https, socks5, socks5h, socks" + UNREAD,
         ),
         ("MAX_CONECTIONS", "5", ": there is no such setting; PENSTOCK_MAX_CONNECTIONS is one"),
         ("TLS", "1", ": there is no such setting"),
