@@ -104,5 +104,5 @@ async def test_a_proxy_that_dies_takes_only_its_connections_along(tmp_path: Path
             pool.renew()
             assert pool.statistics().total == 0
     async with penstock.Pool(config) as pool, penstock.Client(pool) as client:
-        with pytest.raises(penstock.ProxyError, match=f"cannot reach the proxy 127.0.0.1:{port}"):
+        with pytest.raises(penstock.ProxyError, match=f"the proxy 127.0.0.1:{port} cannot be reached"):
             await client.get(f"{http2_nginx.tls_url}/small")

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 import penstock
 from penstock import PoolConfig, Proxy, TLSConfig, Upstream
+from penstock._net.tls_stream import TLSStream
 from penstock.testing import FakeNetwork, ScriptedPeer, serve_echo, serve_ok, serve_then_close_idle
 from tests.support.certificates import authority_file, client_config, client_context, server_context
 from tests.support.h2_alpn import alpn_context
@@ -445,6 +446,23 @@ async def test_a_body_larger_than_every_buffer_comes_through_tls_in_tls(autojump
         for _ in range(3):
             assert (await w.client.get("https://localhost/")).content == body
         assert w.front.connects == 1
+
+
+async def test_a_record_in_a_tunnel_is_one_record_outside(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    sizes: list[int] = []
+    try_send = TLSStream.try_send
+
+    def count(stream: TLSStream, data: bytes | memoryview) -> int:
+        if type(stream) is TLSStream:
+            sizes.append(len(data))
+        return try_send(stream, data)
+
+    monkeypatch.setattr(TLSStream, "try_send", count)
+    async with world("https://proxy.test:3129") as w:
+        await w.client.post("https://localhost/", content=bytes(500_000))
+    assert 16000 < max(sizes) <= 16384
 
 
 # ---- secrets ---------------------------------------------------------------------------------------------------------
