@@ -52,3 +52,20 @@ async def test_who_is_cancelled() -> None:
         assert await knows_that_it_is_cancelled()
         with trio.CancelScope(shield=True):
             assert not await knows_that_it_is_cancelled()
+
+
+async def test_several_wait_for_the_same() -> None:
+    draining = Draining()
+    done: list[str] = []
+
+    async def wait(name: str) -> None:
+        await draining.wait()
+        done.append(name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait, "one")
+        nursery.start_soon(wait, "two")
+        await wait_all_tasks_blocked()
+        assert done == []
+        draining.settle()
+    assert sorted(done) == ["one", "two"]

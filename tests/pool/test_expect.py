@@ -76,11 +76,6 @@ def open_scene(
     return scene(peer_app, **settings)
 
 
-@pytest.fixture(params=["HTTP/1.1", "HTTP/2"])
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 async def pieces() -> AsyncIterator[bytes]:
     yield b"hel"
     yield b"lo"
@@ -236,3 +231,82 @@ async def test_an_expectation_without_content_is_refused(autojump_clock: MockClo
         with pytest.raises(penstock.LocalProtocolError, match="expect cannot be a trailer"):
             await s.client.post(s.url, content=b"x", trailers=EXPECT)
         assert s.network.peers == []
+
+
+@pytest.mark.parametrize("status", [503, 421])
+async def test_what_was_refused_unread_can_be_sent_again(
+    protocol: str, status: int, autojump_clock: MockClock
+) -> None:
+    """Nothing of the generator was taken, so the next try has all of it."""
+    asked = 0
+
+    async def app(request: Incoming) -> Response:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            return Response(status)
+        await request.inform(100)
+        return Response(body=await request.body())
+
+    async def peer_app(peer: ScriptedPeer) -> None:
+        nonlocal asked
+        await peer.expect_head()
+        asked += 1
+        if asked == 1:
+            await peer.respond(status)
+        else:
+            await peer.send(head(100))
+            await peer.respond(200, body=await peer.expect_body())
+        await peer.wait_closed()
+
+    two = protocol == "HTTP/2"
+    async with scene(H2Server(app) if two else peer_app, http1=not two) as s:
+        policy = penstock.RetryPolicy() if status == 503 else None
+        response = await s.client.post(s.url, content=pieces(), headers=EXPECT, retry=policy)
+        assert (response.status_code, response.content, len(response.retries)) == (200, b"hello", 1)
+        await settle()
+        assert_at_rest(s.pool, s.network)
+
+
+async def test_what_was_refused_half_read_cannot(protocol: str, autojump_clock: MockClock) -> None:
+    got: list[tuple[float, int]] = []
+    async with open_scene(protocol, Plan((100,), 503), got) as s:
+        response = await s.client.post(s.url, content=pieces(), headers=EXPECT, retry=penstock.RetryPolicy())
+        assert response.retry_refusal is penstock.RetryRefusal.BODY_CONSUMED
+        assert len(got) == 1
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_redirect_is_followed_with_what_was_not_begun(
+    protocol: str, begun: bool, autojump_clock: MockClock
+) -> None:
+    async def app(request: Incoming) -> Response:
+        if request.path == b"/there":
+            await request.inform(100)
+            return Response(body=await request.body())
+        if begun:
+            await request.inform(100)
+            await request.body()
+        return Response(307, [(b"location", b"/there")])
+
+    async def peer_app(peer: ScriptedPeer) -> None:
+        request = await peer.expect_head()
+        if request.target == b"/there" or begun:
+            await peer.send(head(100))
+            body = await peer.expect_body()
+        if request.target == b"/there":
+            await peer.respond(200, body=body)
+        else:
+            await peer.respond(307, [(b"location", b"/there"), (b"connection", b"close")])
+        await peer.wait_closed()
+
+    two = protocol == "HTTP/2"
+    async with scene(H2Server(app) if two else peer_app, http1=not two) as s:
+        ask = s.client.post(s.url, content=pieces(), headers=EXPECT, follow_redirects=True)
+        if begun:
+            with pytest.raises(penstock.StreamConsumed):
+                await ask
+        else:
+            assert (await ask).content == b"hello"
+        await settle()
+        assert_at_rest(s.pool, s.network)

@@ -50,11 +50,6 @@ async def peer_app(peer: ScriptedPeer) -> None:
             await peer.respond(200, body=b"%d" % len(await peer.expect_body()))
 
 
-@pytest.fixture(params=["HTTP/1.1", "HTTP/2"])
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def open_scene(protocol: str, **settings: Any) -> AbstractAsyncContextManager[Scene]:
     if protocol == "HTTP/2":
         return scene(H2Server(app), http1=False, **settings)

@@ -57,11 +57,6 @@ async def peer_app(peer: ScriptedPeer) -> None:
             await peer.respond(200, body=await peer.expect_body())
 
 
-@pytest.fixture(params=["HTTP/1.1", "HTTP/2"])
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def open_scene(protocol: str, **settings: Any) -> AbstractAsyncContextManager[Scene]:
     if protocol == "HTTP/2":
         return scene(H2Server(app), http1=False, **settings)
@@ -435,5 +430,60 @@ async def test_an_expectation_holds_the_first_piece_back(protocol: str, autojump
             assert await read_all(lease) == b"too much"
         if protocol == "HTTP/1.1":
             assert b"never sent" not in s.network.peers[0].received
+        await settle()
+        assert_at_rest(s.pool, s.network)
+
+
+@pytest.mark.parametrize("expects", [False, True])
+async def test_a_head_that_cannot_be_written_but_is_answered(
+    expects: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has answered and gone before it was asked; nobody takes the content, and the sender hears of it."""
+
+    async def answers_unasked(peer: ScriptedPeer) -> None:
+        await peer.wait(0.5)
+        await peer.send(head(413, [(b"content-length", b"3")]) + b"big")
+        await peer.wait_closed()
+
+    async with scene(answers_unasked, write_timeout=None) as s, s.pool.acquire(s.url) as lease:
+        stream = lease.connection.stream
+        refusals = [penstock.WriteError("reset", phase="write")]
+        send = type(stream).try_send
+
+        def try_send(self: Any, data: Any) -> int:
+            if self is stream and refusals:
+                raise refusals.pop()
+            return send(self, data)
+
+        monkeypatch.setattr(type(stream), "try_send", try_send)
+        request = await lease.start("POST", "/", headers={"Expect": "100-continue"} if expects else {})
+        await trio.sleep(1)
+        with trio.fail_after(5):
+            assert not await request.send(b"abc")
+            assert (await request.finish()).status == 413
+            assert await read_all(lease) == b"big"
+
+
+async def test_one_task_sends_behind_an_early_2xx_too(protocol: str, autojump_clock: MockClock) -> None:
+    async with open_scene(protocol, write_timeout=5.0) as s:
+        async with s.pool.acquire(s.url) as lease:
+            request = await lease.start("POST", "/2xx", headers={"Content-Length": "4000001"})
+            await request.send(b"a")
+            await trio.sleep(1)
+
+            async def fill() -> None:
+                for _ in range(8):
+                    assert await request.send(bytes(500_000))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fill)
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                if protocol == "HTTP/2":
+                    with pytest.raises(penstock.LocalProtocolError, match="another task is sending"):
+                        await request.send(b"x")
+                    with pytest.raises(penstock.LocalProtocolError, match="another task is sending"):
+                        await request.finish()
+            assert (await request.finish()).status == 200
+            assert len(await read_all(lease)) == 4_000_003
         await settle()
         assert_at_rest(s.pool, s.network)

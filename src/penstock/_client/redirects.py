@@ -44,8 +44,10 @@ def is_redirect(head: ResponseHead) -> bool:
     return head.status in _REDIRECTS and any(name == b"location" for name, _ in head.headers)
 
 
-def follow(call: Call, head: ResponseHead, *, followed: int = 0) -> Call:
+def follow(call: Call, head: ResponseHead, *, followed: int = 0, body_begun: bool = True) -> Call:
     """The request that a redirect asks for, after `followed` others.
+
+    A body that can be sent only once goes there as well if it was not begun yet.
 
     Raises:
         TooManyRedirects: the limit of the call is used up.
@@ -62,7 +64,7 @@ def follow(call: Call, head: ResponseHead, *, followed: int = 0) -> Call:
     if _changes_to_get(method, head.status):
         method, body, trailers = "GET", make_body(None), None
         fields = [field for field in fields if field[0] not in _CONTENT_FIELDS]
-    elif not body.is_replayable:
+    elif body_begun and not body.is_replayable:
         raise StreamConsumed(
             f"{call} was answered with {head.status}, which asks for the same body at {url.shown}, "
             "and this body can be sent only once; pass bytes or a file that can seek"

@@ -194,7 +194,7 @@ class HTTP1Exchange:
                 raise LocalProtocolError("an exchange carries one request")
             self._has_begun = True
             whole = request.whole
-            if whole is None:
+            if whole is None and not request.expects_continue:
                 self.body_begun = True
                 request.body.restart()
             data = whole or request.head
@@ -203,6 +203,8 @@ class HTTP1Exchange:
                 sent = stream.try_send(data)
             except WriteError as error:
                 self._broken = error
+                # Whoever makes the content must not wait for a reader that will never come.
+                await request.body.aclose()
                 return await self._read_head(request, timer, stream.try_receive(READ_SIZE), armed=-1)
             if whole is None or sent < len(data):
                 self.request_sent = "partly" if sent else "no"
@@ -305,6 +307,7 @@ class HTTP1Exchange:
             had_failed = upload.failure is not None
             nursery.cancel_scope.cancel()
         self._beside = None
+        self.body_begun = self.body_begun or upload.permitted
         self.request_sent = upload.sent or self.request_sent
         self._broken = upload.broken
         timed_out = self.outcome is not None and self.outcome.close is CloseReason.TIMED_OUT

@@ -190,7 +190,7 @@ class HTTP2Exchange:
         body = request.body
         content = body.small
         waits = request.header_set.expects_continue
-        if content is None or waits or request.trailers is not None:
+        if not waits and (content is None or request.trailers is not None):
             self.body_begun = True
             body.restart()
         self._method = request.method

@@ -103,6 +103,8 @@ class HTTP2Upload:
         if self.permit is not None:
             self._disarm(timer)
             await wait_permitted(self.permit)
+            self._exchange.body_begun = True
+            body.restart()
         while True:
             # The caller's own code must not run under our write limit.
             self._disarm(timer)

@@ -40,6 +40,7 @@ class Upload:
         failure: what the caller's body raised, or what was wrong with it.
         reading_ahead: entered by a reader that wants to be stopped when the upload ends.
         permit: set when the server asks for the content; None if that is not waited for.
+        permitted: whether content that waited for it was begun: only then it is lost if it can be read once.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Upload:
         "broken",
         "failure",
         "permit",
+        "permitted",
         "reading_ahead",
         "sent",
     )
@@ -66,6 +68,7 @@ class Upload:
         self.failure: BaseException | None = None
         self.reading_ahead: trio.CancelScope | None = None
         self.permit = trio.Event() if request.expects_continue else None
+        self.permitted = False
 
     @property
     def ended(self) -> bool:
@@ -82,6 +85,8 @@ class Upload:
                         # The limits are for a peer that is slow; this one may not know that it is waited for.
                         self._timer.disarm()
                         await wait_permitted(self.permit)
+                        self.permitted = True
+                        self._request.body.restart()
                     await self._write_body()
             finally:
                 await self._request.body.aclose()

@@ -8,17 +8,17 @@ import trio
 class Draining:
     """A rest that is being read; whoever left it may wait until that is over, or of no more interest."""
 
-    __slots__ = ("_is_settled", "_task")
+    __slots__ = ("_is_settled", "_tasks")
 
     def __init__(self) -> None:
         self._is_settled = False
-        self._task: trio.lowlevel.Task | None = None
+        self._tasks: list[trio.lowlevel.Task] = []
 
     def settle(self) -> None:
         """The body has ended, or it goes on: the wait is over either way. May be repeated."""
         self._is_settled = True
-        task, self._task = self._task, None
-        if task is not None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             trio.lowlevel.reschedule(task)
 
     async def wait(self) -> None:
@@ -27,12 +27,15 @@ class Draining:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
 
+        task = trio.lowlevel.current_task()
+
         def stop(_: object) -> trio.lowlevel.Abort:
             # Raised here it would hide what the caller's block raised, and there is nothing to clean up.
-            self.settle()
+            self._tasks.remove(task)
+            trio.lowlevel.reschedule(task)
             return trio.lowlevel.Abort.FAILED
 
-        self._task = trio.lowlevel.current_task()
+        self._tasks.append(task)
         await trio.lowlevel.wait_task_rescheduled(stop)
 
 

@@ -16,6 +16,7 @@ from .._errors import (
     RemoteProtocolError,
     RequestError,
     StreamClosed,
+    TransportError,
     WriteError,
 )
 from .._events import CloseReason
@@ -58,13 +59,17 @@ class Lease:
         label: what a leak warning calls it, for example "GET https://api.example.com/v1".
     """
 
-    __slots__ = ("_entry", "_exchange", "_runner", "_timer", "head", "is_released", "label", "place", "tries")
+    __slots__ = (
+        "_draining", "_entry", "_exchange", "_runner", "_timer", "head", "is_released", "label", "place", "tries",
+    )  # fmt: skip
 
     def __init__(self, runner: Runner, entry: ConnectionEntry, timer: PhaseTimer, place: int) -> None:
         self._runner = runner
         self._entry = entry
         self._exchange: Exchange | None = None
         self._timer = timer
+        # Where the rest of the body is being read behind the caller's back.
+        self._draining: Draining | None = None
         self.is_released = False
         self.place = place
         self.head: ResponseHead | None = None
@@ -225,7 +230,8 @@ class Lease:
         has been read, when more of its content arrives, or after 100 ms, so that a request which follows finds the
         connection free where only the end of the body was missing. A cancellation that comes meanwhile ends the wait,
         is raised where the caller waits next, and changes nothing else. In a scope that is cancelled already there is
-        no time for a rest: what has not arrived is given up at once, and the server sees that.
+        no time for a rest: what has not arrived is given up at once, and the server sees that. Who closes it a second
+        time waits for the same.
         """
         draining = self.leave()
         if draining is None:
@@ -245,9 +251,8 @@ class Lease:
     def _release(self) -> Draining | None:
         """Give the lease up; what waits for the rest of the body, where a task of the pool reads that."""
         exchange = self._exchange
-        draining: Draining | None = None
         if self.is_released:
-            return None
+            return self._draining
         if exchange is not None and exchange.outcome is None and self.head is None:
             # Another task is sending on it.
             self.discard()
@@ -255,9 +260,9 @@ class Lease:
             self._finish()
         else:
             self.is_released = True
-            draining = self._runner.drain_later(self._entry, exchange)
+            self._draining = self._runner.drain_later(self._entry, exchange)
         self._exchange = None
-        return draining
+        return self._draining
 
     def _drop(self) -> None:
         """Give the lease up, and an exchange that has not ended with it."""
@@ -279,7 +284,7 @@ class Lease:
     def leave(self) -> Draining | None:
         """Give the lease up as `aclose` does; what it would wait for, if there is anything."""
         if self.is_released:
-            return None
+            return self._draining
         if is_cancelled():
             self._drop()
             return None
@@ -342,7 +347,11 @@ class Lease:
         try:
             data = await exchange.receive(timer)
         except BaseException as error:
+            was_released = self.is_released
             self.fail(exchange, timer, error)
+            if was_released and isinstance(error, TransportError):
+                # That is what broke it, and it is no fault of the connection.
+                raise StreamClosed("the lease was given up while its answer was read") from error
             raise
         timer.rest()
         if exchange.outcome is not None:
@@ -356,6 +365,11 @@ class Lease:
         if content is not None:
             self._finish()
         return content
+
+    @property
+    def body_begun(self) -> bool:
+        """Whether the body of the request was begun; one that can be read once cannot be sent again then."""
+        return self._exchange is None or self._exchange.body_begun
 
     @property
     def connection(self) -> HTTPConnection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
@@ -35,7 +35,7 @@ from .statistics import explain, snapshot
 from .tries import MISDIRECTED, Tries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from .._core.endpoint import Endpoint
@@ -326,6 +326,10 @@ class Pool:
         """A random number from 0 to 1, for jitter."""
         return self._runner.chance()
 
+    def _pause(self, seconds: float) -> Coroutine[Any, Any, None]:
+        """Wait between two requests that belong together; the pool's end ends the wait."""
+        return self._runner.pause(seconds)
+
     async def _exchange(
         self,
         origin: Origin,
@@ -368,7 +372,7 @@ class Pool:
                     if head.status != MISDIRECTED:
                         return head, lease
                     tries = Tries(runner, origin, request, None, server_name)
-                if not tries.goes_on_after(head, lease, timer):
+                if not tries.goes_on_after(head, exchange, lease, timer):
                     lease.tries = tries
                     return head, lease
             except RequestError as error:

@@ -34,7 +34,7 @@ class Push:
         head: the head of the response, once there is one.
         error: what ended the exchange before there was one.
         done: set when there is either.
-        giving: entered by a sender that wants to be woken by the head.
+        giving: entered by a sender that wants to be woken by the head; None while none does.
     """
 
     __slots__ = ("body", "done", "error", "exchange", "giving", "head", "timer")
@@ -76,13 +76,14 @@ class PushedRequest:
     `finish` does: over HTTP/1.1 with the connection, over HTTP/2 with the stream.
     """
 
-    __slots__ = ("_is_finished", "_lease", "_push", "_runner")
+    __slots__ = ("_is_finished", "_is_sending", "_lease", "_push", "_runner")
 
     def __init__(self, runner: Runner, lease: Lease, push: Push) -> None:
         self._runner = runner
         self._lease = lease
         self._push = push
         self._is_finished = False
+        self._is_sending = False
 
     def __repr__(self) -> str:
         state = "finished" if self._is_finished else "answered" if self._push.done.is_set() else "being sent"
@@ -106,11 +107,14 @@ class PushedRequest:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"data must be bytes, not {type(data).__name__}")
         push = self._push
+        self._is_sending = True
         try:
             is_taken = await self._hand_over(bytes(data))
         except BaseException:
             self._lease.discard(CloseReason.CANCELLED_MID_EXCHANGE)
             raise
+        finally:
+            self._is_sending = False
         if push.error is not None:
             self._raise(push.error)
         return is_taken
@@ -145,7 +149,7 @@ class PushedRequest:
             raise LocalProtocolError("the request was finished", origin=self._lease.origin, phase="write")
         if self._lease.is_released:
             raise StreamClosed("the lease of this request was given up")
-        if self._push.giving is not None:
+        if self._is_sending:
             raise LocalProtocolError("another task is sending", origin=self._lease.origin, phase="write")
 
     async def _hand_over(self, piece: bytes) -> bool:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import trio
-
 from .._core.retry import may_replay
 from .._core.retry_policy import judge_answer, judge_error
 from .._errors import NetworkError, ReadError, RemoteProtocolError, WriteError
@@ -88,10 +86,11 @@ class Tries:
         """The number of the present try, from 1."""
         return len(self.records) + 1
 
-    def goes_on_after(self, head: ResponseHead, lease: Lease, timer: PhaseTimer) -> bool:
+    def goes_on_after(self, head: ResponseHead, exchange: Exchange, lease: Lease, timer: PhaseTimer) -> bool:
         """Whether there is another try after this answer; its lease is given up then."""
         self._sent = "fully"
-        if head.status == MISDIRECTED and self._replays == 0 and self._request.body.is_replayable:
+        is_whole = self._request.body.is_replayable or not exchange.body_begun
+        if head.status == MISDIRECTED and self._replays == 0 and is_whole:
             lease.misdirected()
             self._replay(RetryReason.MISDIRECTED, lease, status=head.status, fresh=True)
             return True
@@ -100,7 +99,8 @@ class Tries:
             return False
         hint = parse_retry_hint(head.headers, time.time())
         verdict = judge_answer(policy, status=head.status, method=self._request.method, should_retry=hint.should_retry)
-        if not self._is_admitted(verdict, timer, asked=hint.after, status=head.status):
+        begun = exchange.body_begun
+        if not self._is_admitted(verdict, timer, body_begun=begun, asked=hint.after, status=head.status):
             return False
         lease.release_soon()
         return True
@@ -136,8 +136,7 @@ class Tries:
     async def pause(self) -> None:
         """Wait until the next try is due, or can only fail. Nothing is held meanwhile."""
         if self._delay:
-            with trio.move_on_after(self._delay):
-                await self._runner.ending.wait()
+            await self._runner.pause(self._delay)
 
     @property
     def _endpoint(self) -> Endpoint:
