@@ -67,6 +67,7 @@ class FakeLease:
         self.trailers: HeaderList = []
         self.label = ""
         self.tries = None
+        self.body_begun = True
         self.ended: str | None = None
         self._answer = answer
         self._left = list(answer.pieces)
@@ -142,6 +143,10 @@ class FakePool:
 
     def _chance(self) -> float:
         return 0.5
+
+    async def _pause(self, seconds: float) -> bool:
+        await trio.sleep(seconds)
+        return True
 
     def _timer(self, limits: Timeouts) -> PhaseTimer:
         return PhaseTimer(limits)

@@ -13,6 +13,7 @@ from penstock._client.client import Client
 from penstock._config import Timeouts
 from penstock._errors import (
     ContentTypeError,
+    DecodingError,
     HTTPStatusError,
     ProtocolReason,
     ReadError,
@@ -121,7 +122,7 @@ async def test_an_error_that_never_ends_is_not_waited_for(autojump_clock: trio.t
 
 async def test_an_error_body_that_breaks_off_releases() -> None:
     client, pool = client_for(Answer(500, {}, b"x", ReadError("reset")))
-    with pytest.raises(ReadError):
+    with pytest.raises(HTTPStatusError):
         async with client.sse("GET", "https://h"):
             raise AssertionError
     assert pool.leases[0].ended == "discarded"
@@ -302,3 +303,47 @@ async def test_a_context_is_entered_once() -> None:
         async with context:
             raise AssertionError
     assert len(pool.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("pieces", "limits", "content", "cause"),
+    [
+        ([b"bu", ReadError("reset")], None, b"bu", ReadError),
+        ([b"bu", 4.0], Timeouts(read=1), b"bu", ReadTimeout),
+        ([b"bu", 4.0], Timeouts(total=1), b"bu", ReadTimeout),
+        ([b"not gzip"], None, b"", DecodingError),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 200])
+async def test_what_happens_to_a_refusal_does_not_hide_it(
+    status: int,
+    pieces: list[Any],
+    limits: Timeouts | None,
+    content: bytes,
+    cause: type[Exception],
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    headers = {"retry-after": "3"} | ({"content-encoding": "gzip"} if cause is DecodingError else {})
+    pool = FakePool(lambda sent: Answer(status, headers, *pieces))
+    client = Client(pool, timeout=limits)  # type: ignore[arg-type]
+    for ask in (client.sse, client.json_lines):
+        with pytest.raises(HTTPStatusError if status == 429 else ContentTypeError) as caught:
+            async with ask("GET", "https://h"):
+                raise AssertionError
+        assert caught.value.response.content == content  # type: ignore[attr-defined]
+        assert caught.value.response.headers["retry-after"] == "3"  # type: ignore[attr-defined]
+        assert isinstance(caught.value.__cause__, cause)
+    assert all(lease.ended for lease in pool.leases)
+
+
+async def test_events_of_a_response_are_limited_as_well(autojump_clock: trio.testing.MockClock) -> None:
+    pool = FakePool(lambda sent: Answer(200, {}, *[b":\n\n", 4.0] * 10))
+    async with Client(pool).stream("GET", "https://h") as response:  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="event_timeout"):
+            response.aiter_sse(event_timeout=0)
+        with pytest.raises(ReadTimeout) as caught:
+            await anext(response.aiter_sse(event_timeout=10))
+    assert (caught.value.limit, trio.current_time()) == ("event_timeout", 10)
+    response = await Client(FakePool(lambda sent: Answer(200, {}, b"data: {}\n\n"))).get("https://h")  # type: ignore[arg-type]
+    (event,) = [event async for event in response.aiter_sse(event_timeout=1)]
+    assert event.json(loads=lambda text: [text]) == ["{}"]

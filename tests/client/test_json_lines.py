@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock._client.client import Client
-from penstock._client.json_lines import JSONLineIterator
+from penstock._client.iterators import JSONLineIterator
 from penstock._errors import (
     ContentTypeError,
     DecodingError,

@@ -22,6 +22,7 @@ from penstock._errors import (
     PoolClosed,
     PoolTimeout,
     ProtocolReason,
+    ProxyError,
     ReadError,
     ReadTimeout,
     RemoteProtocolError,
@@ -29,6 +30,7 @@ from penstock._errors import (
     TransportError,
     WriteError,
 )
+from penstock._retry_config import RetryPolicy
 
 from .fake_pool import Answer, FakePool, Sent
 
@@ -140,7 +142,7 @@ async def test_a_stream_that_goes_silent_is_asked_for_again(autojump_clock: trio
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (Answer(503, {}, b"why"), HTTPStatusError),
+        (Answer(404, {}, b"why"), HTTPStatusError),
         (Answer(200, {"content-type": "text/html"}, b"why"), ContentTypeError),
         (PoolClosed("closed"), PoolClosed),
         (CertificateError("expired"), CertificateError),
@@ -289,6 +291,9 @@ def test_settings_of_another_type_are_named(wrong: dict[str, Any]) -> None:
         (ReadTimeout(limit="total_timeout"), False),
         (PoolTimeout(limit="pool_timeout"), False),
         (PoolClosed(), False),
+        (ProxyError(), True),
+        (ProxyError(status=503), True),
+        (ProxyError(status=407), False),
         (PinMismatch(), False),
         (AddressNotAllowed(), False),
         (RemoteProtocolError(reason=ProtocolReason.TRUNCATED), True),
@@ -299,3 +304,138 @@ def test_settings_of_another_type_are_named(wrong: dict[str, Any]) -> None:
 )
 def test_what_counts_as_an_interruption(error: TransportError, wanted: bool) -> None:
     assert is_interruption(error) is wanted
+
+
+# ---- closing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", [1, 3.5], ids=["in the pause", "while it is asked"])
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_closed_by_another_task_it_asks_no_more(
+    at: float, leaves: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    late = stream(b"data: b\n\n")
+    late.delay = 1
+    client, pool = client_for(stream(b"data: a\n\n"), late)
+    async with trio.open_nursery() as nursery:
+        async with client.sse("GET", "https://h", reconnect=Reconnect(jitter=0)) as events:
+
+            async def read() -> None:
+                assert (await anext(events)).data == "a"
+                with pytest.raises(StreamClosed):
+                    await anext(events)
+                assert trio.current_time() == at
+
+            nursery.start_soon(read)
+            await trio.sleep(at)
+            if not leaves:
+                await events.aclose()
+                await trio.sleep(20)
+    assert len(pool.sent) == (1 if at < 3 else 2)
+    assert all(lease.ended for lease in pool.leases)
+
+
+async def test_an_answer_behind_the_close_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    """The close comes in the very step in which the answer does."""
+    answers = [stream(b"data: a\n\n"), stream(b"data: b\n\n")]
+    closers: list[Any] = []
+
+    def answer(_: Sent) -> Answer:
+        for close in closers:
+            nursery.start_soon(close)
+        return answers.pop(0)
+
+    pool = FakePool(answer)
+    client = Client(pool)  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        async with client.sse("GET", "https://h", reconnect=Reconnect()) as events:
+            await anext(events)
+            closers.append(events.aclose)
+            with pytest.raises(StreamClosed):
+                while True:
+                    await anext(events)
+    assert all(lease.ended for lease in pool.leases)
+
+
+# ---- how often, and what counts --------------------------------------------------------------------------------------
+
+
+async def test_a_server_cannot_make_it_loop(autojump_clock: trio.testing.MockClock) -> None:
+    client, pool = client_for(*[stream(b"retry: 0\ndata: a\n\n")] * 9, END)
+    async with client.sse("GET", "https://h", reconnect=Reconnect(jitter=0)) as events:
+        assert len([event async for event in events]) == 9
+    assert trio.current_time() == 9 * 0.5
+
+
+async def test_failures_without_a_delay_grow_apart(autojump_clock: trio.testing.MockClock) -> None:
+    client, _ = client_for(stream(b"data: a\n\n"), *[ConnectError("no")] * 4)
+    async with client.sse("GET", "https://h", reconnect=Reconnect(delay=0, jitter=0, max_attempts=4)) as events:
+        with pytest.raises(ConnectError):
+            assert len([event async for event in events]) == 1
+    assert trio.current_time() == 0 + 1 + 2 + 4
+
+
+async def test_a_status_that_passes_is_a_failed_attempt(autojump_clock: trio.testing.MockClock) -> None:
+    client, pool = client_for(
+        stream(b"id: 1\ndata: a\n\n"), Answer(503, {}, b"busy"), Answer(429), stream(b"data: b\n\n"), END
+    )
+    async with client.sse("GET", "https://h", reconnect=Reconnect(jitter=0)) as events:
+        assert [event.data async for event in events] == ["a", "b"]
+    assert trio.current_time() == 3 + 6 + 12 + 3
+    assert all(lease.ended for lease in pool.leases)
+
+
+async def test_after_the_last_attempt_the_status_is_raised(autojump_clock: trio.testing.MockClock) -> None:
+    client, _ = client_for(stream(b"data: a\n\n"), *[Answer(503, {}, b"busy")] * 2)
+    async with client.sse("GET", "https://h", reconnect=Reconnect(max_attempts=2)) as events:
+        await anext(events)
+        with pytest.raises(HTTPStatusError) as caught:
+            await anext(events)
+    assert caught.value.response.content == b"busy"
+
+
+@pytest.mark.parametrize("of_the_client", [False, True])
+async def test_a_retry_policy_is_for_the_first_answer(
+    of_the_client: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    policy = RetryPolicy(idempotency_key="Idempotency-Key")
+    client, pool = client_for(stream(b"id: 1\ndata: a\n\n"), END, **({"retry": policy} if of_the_client else {}))
+    options: Any = {} if of_the_client else {"retry": policy}
+    async with client.sse("POST", "https://h", json={"q": 1}, reconnect=Reconnect(), **options) as events:
+        assert len([event async for event in events]) == 1
+    assert [sent.place["retry"] for sent in pool.sent] == [policy, None]
+    assert ["idempotency-key" in sent.headers for sent in pool.sent] == [True, False]
+    assert [sent.body for sent in pool.sent] == [b'{"q":1}'] * 2
+
+
+async def test_a_204_at_once_is_a_stream_without_events() -> None:
+    client, pool = client_for(END, END)
+    async with client.sse("GET", "https://h", reconnect=Reconnect()) as events:
+        assert [event async for event in events] == []
+    with pytest.raises(ContentTypeError):
+        async with client.sse("GET", "https://h"):
+            raise AssertionError
+    assert len(pool.sent) == 2
+
+
+# ---- the place in the stream -----------------------------------------------------------------------------------------
+
+
+async def test_an_id_that_was_taken_back_is_sent_no_more(autojump_clock: trio.testing.MockClock) -> None:
+    client, pool = client_for(stream(b"id: 7\ndata: a\n\n"), stream(b"id\ndata: b\n\n"), stream(), END)
+    async with client.sse("GET", "https://h", headers={"Last-Event-ID": "5"}, reconnect=Reconnect()) as events:
+        assert events.last_event_id == "5"
+        assert [(event.data, event.id) async for event in events] == [("a", "7"), ("b", "")]
+    assert last_ids(pool) == ["5", "7", None, None]
+
+
+@pytest.mark.parametrize(("size", "sent"), [(8192, 2), (8193, 1)])
+async def test_an_id_is_bounded(size: int, sent: int, autojump_clock: trio.testing.MockClock) -> None:
+    client, pool = client_for(stream(b"id: " + b"a" * size + b"\ndata: a\n\n"), END)
+    async with client.sse("GET", "https://h", reconnect=Reconnect()) as events:
+        await anext(events)
+        with pytest.raises(StopAsyncIteration if sent == 2 else RemoteProtocolError) as caught:
+            await anext(events)
+    if sent == 1:
+        assert caught.value.reason is ProtocolReason.LIMIT  # type: ignore[attr-defined]
+    assert len(pool.sent) == sent

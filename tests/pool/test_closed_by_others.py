@@ -28,7 +28,9 @@ def open_scene(protocol: str, **settings: Any) -> AbstractAsyncContextManager[Sc
     async def app(request: Incoming) -> Response:
         async def body() -> AsyncIterator[bytes]:
             yield EVENT
-            await (trio.sleep(0.05) if request.path == b"/ends" else trio.sleep_forever())
+            if request.path != b"/ends":
+                await trio.sleep_forever()
+            await trio.sleep(0.05)
 
         return Response(fields=FIELDS, body=body())
 
@@ -100,3 +102,19 @@ async def test_whoever_closes_a_lease_waits_for_its_connection(protocol: str, au
         assert s.pool.statistics().idle == 1
         await settle()
         assert_at_rest(s.pool, s.network)
+
+
+async def test_a_pool_that_closes_ends_the_pause_of_a_stream(autojump_clock: MockClock) -> None:
+    async with open_scene("HTTP/1.1") as s:
+        policy = penstock.Reconnect(delay=50, jitter=0)
+        async with trio.open_nursery() as nursery, s.client.sse("GET", f"{s.url}/ends", reconnect=policy) as events:
+            assert (await anext(events)).data == "a"
+
+            async def read() -> None:
+                with pytest.raises(penstock.PoolClosed):
+                    await anext(events)
+                assert trio.current_time() == 1
+
+            nursery.start_soon(read)
+            await trio.sleep_until(1)
+            await s.pool.aclose()

@@ -234,9 +234,7 @@ async def test_an_expectation_without_content_is_refused(autojump_clock: MockClo
 
 
 @pytest.mark.parametrize("status", [503, 421])
-async def test_what_was_refused_unread_can_be_sent_again(
-    protocol: str, status: int, autojump_clock: MockClock
-) -> None:
+async def test_what_was_refused_unread_can_be_sent_again(protocol: str, status: int, autojump_clock: MockClock) -> None:
     """Nothing of the generator was taken, so the next try has all of it."""
     asked = 0
 

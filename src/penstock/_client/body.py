@@ -114,15 +114,23 @@ class ResponseBody:
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def read_start(self, limit: int, seconds: float) -> bytes:
-        """Read at most `limit` bytes, decoded, and what comes within so many seconds, and give up the rest."""
+    async def read_start(self, limit: int, seconds: float) -> tuple[bytes, RequestError | None]:
+        """Read at most `limit` bytes, decoded, and what comes within so many seconds, and give up the rest.
+
+        Returns:
+            What was read, and the error that ended the reading, if one did.
+        """
         self.claim()
         start = bytearray()
+        broke: RequestError | None = None
         with trio.move_on_after(seconds):
-            while len(start) < limit and (piece := await self.next_decoded()):
-                start += piece
+            try:
+                while len(start) < limit and (piece := await self.next_decoded()):
+                    start += piece
+            except RequestError as error:
+                broke = error
         self.release()
-        return bytes(start[:limit])
+        return bytes(start[:limit]), broke
 
     # A stream that waits keeps every coroutine on the way down: these two add none.
 

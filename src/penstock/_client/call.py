@@ -75,8 +75,8 @@ class Call:
         self.trailers = trailers
         self.wire = wire or build_request(url.origin, method, url.raw_target, fields, body, trailers=trailers)
 
-    def with_field(self, name: bytes, value: bytes) -> Call:
-        """The same request with a field set, for a body that can be sent again.
+    def with_field(self, name: bytes, value: bytes | None) -> Call:
+        """The same request with a field set, or without it, for a body that can be sent again.
 
         Raises:
             LocalProtocolError: the field cannot be sent.
@@ -85,7 +85,7 @@ class Call:
         return Call(
             self.method,
             self.url,
-            [*fields, (name, value)],
+            fields if value is None else [*fields, (name, value)],
             self.body,
             limits=self.limits,
             priority=self.priority,

@@ -9,7 +9,7 @@ from .._config import PoolConfig
 from .._errors import PoolClosed, RequestError
 from .._pool.pool import Pool
 from .body import ResponseBody, explain_too_large
-from .event_streams import EventStreamContext
+from .event_streams import EventStreamContext, Reconnections
 from .json_lines import JSONLineStreamContext
 from .limits import MAX_CONTENT_SIZE, UNSET, check_content_size, check_event_timeout
 from .option_names import OPTION_NAMES, explain_unknown
@@ -234,7 +234,8 @@ class Client:
                 Comments and other signs of life do not count, as they do for the read limit. The connection is given
                 up when it passes.
             reconnect: how to ask again, with Last-Event-ID, once the stream has ended or broken off; None for not at
-                all. The total limit covers all of it. An answer of 204 ends the iteration.
+                all. The total limit covers all of it. An answer of 204, also the first, ends the iteration. `retry`
+                is for the first answer only.
             **options: as in `request`.
 
         Raises:
@@ -251,9 +252,17 @@ class Client:
         call = self._compose("sse", method, url, options, kind=StreamKind.EVENTS)
         if reconnect is not None and not call.body.is_replayable:
             raise ValueError("reconnect: this body can be sent only once; pass bytes or a file that can seek")
-        return EventStreamContext(
-            self._open_stream, call, event_timeout=event_timeout, reconnect=reconnect, chance=self._chance
+        if reconnect is None:
+            return EventStreamContext(self._open_stream, call, event_timeout=event_timeout)
+        # Reconnections are their own retries, and with another Last-Event-ID another request: without a policy a call
+        # gets no idempotency key.
+        again = call
+        if call.retry is not None:
+            again = self._compose("sse", method, url, {**options, "retry": None}, kind=StreamKind.EVENTS)
+        reconnections = Reconnections(
+            again, self._open_stream, reconnect, chance=self._chance, pause=self._pause, event_timeout=event_timeout
         )
+        return EventStreamContext(self._open_stream, call, event_timeout=event_timeout, reconnections=reconnections)
 
     def json_lines(self, method: str, url: str, **options: Unpack[RequestOptions]) -> JSONLineStreamContext:
         """Send a request and hand out the values of the JSON lines that answer it (JSON Lines, NDJSON).
@@ -292,6 +301,10 @@ class Client:
         pool = self._pool or self._explain_no_pool()
         return pool._chance()
 
+    def _pause(self, seconds: float) -> Coroutine[Any, Any, bool]:
+        pool = self._pool or self._explain_no_pool()
+        return pool._pause(seconds)
+
     async def _answer(self, call: Call, *, streams: bool = False, total_at: float | None = None) -> Response:
         """Have a call answered, or the one that redirects lead to; the answer is read unless it `streams`.
 
@@ -303,14 +316,7 @@ class Client:
             if total_at is not None:
                 timer.end_by(total_at)
             try:
-                head, lease = await pool._exchange(
-                    call.url.origin,
-                    call.wire,
-                    timer=timer,
-                    priority=call.priority,
-                    tenant=call.tenant,
-                    retry=call.retry,
-                )
+                head, lease = await _send(pool, call, timer)
             except RequestError as error:
                 if not call.wire.is_source_of(error):
                     error.annotate(origin=call.url.origin)
@@ -363,17 +369,11 @@ class Client:
         try:
             while call.max_redirects >= 0 and is_redirect(head):
                 response = self._respond(call, head, lease, timer, history)
+                body_begun = lease.body_begun
                 response._release()
                 history = (*history, response)
-                call = follow(call, head, followed=len(history) - 1)
-                head, lease = await pool._exchange(
-                    call.url.origin,
-                    call.wire,
-                    timer=timer,
-                    priority=call.priority,
-                    tenant=call.tenant,
-                    retry=call.retry,
-                )
+                call = follow(call, head, followed=len(history) - 1, body_begun=body_begun)
+                head, lease = await _send(pool, call, timer)
         except RequestError as error:
             if not call.wire.is_source_of(error):
                 # The server has executed the request that was redirected.
@@ -385,6 +385,13 @@ class Client:
         if self._state is ClientState.CLOSED:
             raise PoolClosed("the client is closed")
         raise RuntimeError("open the client first: async with Client() as client")
+
+
+def _send(pool: Pool, call: Call, timer: PhaseTimer) -> Coroutine[Any, Any, tuple[ResponseHead, Lease]]:
+    # No coroutine of its own: every request comes this way.
+    return pool._exchange(
+        call.url.origin, call.wire, timer=timer, priority=call.priority, tenant=call.tenant, retry=call.retry
+    )
 
 
 def _check_pool(pool: object) -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import trio
 
 from .._core.timers import INF
-from .._errors import LocalProtocolError, ProtocolReason, ReadTimeout, RemoteProtocolError, TransportError
+from .._errors import (
+    HTTPStatusError,
+    LocalProtocolError,
+    ProtocolReason,
+    ReadTimeout,
+    RemoteProtocolError,
+    StreamClosed,
+    TransportError,
+)
 from .reconnect import is_interruption
 from .stream_kinds import StreamKind, check_answer
+from .streams import StreamContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -18,6 +28,10 @@ if TYPE_CHECKING:
     from .call import Call
     from .reconnect import Reconnect
     from .response import Response
+
+
+#: The longest Last-Event-ID that is sent: about what servers take of all fields together.
+MAX_ID_SIZE: Final = 8192
 
 
 class StreamOpener(Protocol):
@@ -42,7 +56,7 @@ class EventStream:
     def __init__(self, response: Response, *, event_timeout: float | None = None) -> None:
         self.response = response
         self._event_timeout = event_timeout
-        self._events = response._iterate_events(event_timeout)
+        self._events = response._iterate_events(event_timeout, last_event_id=_asked_from(response._call))
 
     def __aiter__(self) -> Self:
         return self
@@ -65,30 +79,59 @@ class EventStream:
         await self.response.aclose()
 
 
-class ReconnectingEventStream(EventStream):
-    """An event stream that asks again when it ends or breaks off (the HTML standard §9.2.3)."""
+class StreamState(Enum):
+    """What becomes of a stream that is asked for again."""
 
-    __slots__ = ("_attempts", "_call", "_chance", "_is_over", "_open", "_policy", "_total_at")
+    GOES_ON = "when its answer ends, another is asked for"
+    ENDS = "with its answer"
+    CLOSED = "by its user"
+
+
+class Reconnections:
+    """How a stream is asked for once more.
+
+    Args:
+        call: the first request, without a retry policy and its idempotency key.
+        open_stream: has it answered.
+        policy: how often and how soon.
+        chance: a random number from 0 to 1.
+        pause: waits so many seconds; False if the pool's end ended the wait.
+        event_timeout: of the answers.
+    """
+
+    __slots__ = ("call", "chance", "event_timeout", "open", "pause", "policy")
 
     def __init__(
         self,
-        response: Response,
         call: Call,
         open_stream: StreamOpener,
         policy: Reconnect,
         *,
         chance: Callable[[], float],
-        total_at: float,
+        pause: Callable[[float], Coroutine[Any, Any, bool]],
         event_timeout: float | None,
     ) -> None:
-        super().__init__(response, event_timeout=event_timeout)
-        self._call = call
-        self._open = open_stream
-        self._policy = policy
-        self._chance = chance
+        self.call = call
+        self.open = open_stream
+        self.policy = policy
+        self.chance = chance
+        self.pause = pause
+        self.event_timeout = event_timeout
+
+
+class ReconnectingEventStream(EventStream):
+    """An event stream that asks again when it ends or breaks off (the HTML standard §9.2.3)."""
+
+    __slots__ = ("_again", "_asking", "_attempts", "_state", "_total_at")
+
+    def __init__(self, response: Response, again: Reconnections, *, total_at: float) -> None:
+        super().__init__(response, event_timeout=again.event_timeout)
+        self._again = again
         self._total_at = total_at
         self._attempts = 0
-        self._is_over = False
+        self._state = StreamState.ENDS if response.status_code == 204 else StreamState.GOES_ON
+        # Entered while it is asked again.
+        self._asking: trio.CancelScope | None = None
 
     async def __anext__(self) -> ServerSentEvent:
         while True:
@@ -96,10 +139,10 @@ class ReconnectingEventStream(EventStream):
             try:
                 event = await self._events.__anext__()
             except StopAsyncIteration:
-                if self._is_over:
+                if self._state is not StreamState.GOES_ON:
                     raise
             except TransportError as error:
-                if self._is_over or not self._is_interruption(error):
+                if self._state is not StreamState.GOES_ON or not self._is_interruption(error):
                     raise
                 broke = error
             else:
@@ -109,7 +152,9 @@ class ReconnectingEventStream(EventStream):
 
     async def aclose(self) -> None:
         """Give up what is left, and ask no more; as `Response.aclose`."""
-        self._is_over = True
+        self._state = StreamState.CLOSED
+        if self._asking is not None:
+            self._asking.cancel()
         await super().aclose()
 
     async def _ask_again(self, broke: TransportError | None) -> None:
@@ -117,66 +162,87 @@ class ReconnectingEventStream(EventStream):
 
         Raises:
             StopAsyncIteration: the server says that there is no more, or it ended the stream after the last attempt.
+            StreamClosed: it was closed meanwhile.
         """
-        self._is_over = True
+        self._state = StreamState.ENDS
+        response: Response | None = None
+        with trio.CancelScope() as self._asking:
+            try:
+                response = await self._reopen(broke)
+            finally:
+                self._asking = None
+        if self._is_closed:
+            if response is not None:
+                await response.aclose()
+            raise StreamClosed("the stream was closed before its next event came")
+        assert response is not None
+        place, retry = self.last_event_id, self.retry
+        self.response = response
+        if response.status_code == 204:
+            await response.aclose()
+            raise StopAsyncIteration
+        self._events = response._iterate_events(self._again.event_timeout, last_event_id=place, retry=retry)
+        self._state = StreamState.GOES_ON
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._state is StreamState.CLOSED
+
+    async def _reopen(self, broke: TransportError | HTTPStatusError | None) -> Response:
+        """The next answer; what passes is a failed attempt."""
         call = self._call_at_last_event()
         while True:
-            if self._attempts == self._policy.max_attempts:
+            if self._attempts == self._again.policy.max_attempts:
                 raise StopAsyncIteration if broke is None else broke
             self._attempts += 1
             await self._pause(broke)
             try:
-                response = await self._open(call, self._total_at)
-            except TransportError as error:
+                response = await self._again.open(call, self._total_at)
+                self.response = response
+                if response.status_code != 204:
+                    await check_answer(response, StreamKind.EVENTS)
+            except (TransportError, HTTPStatusError) as error:
                 if not self._is_interruption(error):
                     raise
                 broke = error
             else:
-                break
-        await self._go_on_with(response)
+                return response
 
-    async def _go_on_with(self, response: Response) -> None:
-        self.response = response
-        try:
-            if response.status_code == 204:
-                raise StopAsyncIteration
-            await check_answer(response, StreamKind.EVENTS)
-        except BaseException:
-            await response.aclose()  # noqa: ASYNC102 - releases before it waits
-            raise
-        self._events = response._iterate_events(self._event_timeout, last_event_id=self.last_event_id, retry=self.retry)
-        self._is_over = False
-
-    def _is_interruption(self, error: TransportError) -> bool:
-        return is_interruption(error) and not self._call.wire.is_source_of(error)
+    def _is_interruption(self, error: TransportError | HTTPStatusError) -> bool:
+        if isinstance(error, TransportError) and self._again.call.wire.is_source_of(error):
+            return False
+        return is_interruption(error)
 
     def _call_at_last_event(self) -> Call:
-        place = self.last_event_id
-        if not place:
-            # Maybe the caller's own field says where to begin.
-            return self._call
+        call, place = self._again.call, self.last_event_id
+        if place == _asked_from(call):
+            # The caller's own field says where to begin, if there is one.
+            return call
+        # The server may take back what it had set, and what the caller had with it (the HTML standard §9.2.6).
+        value = place.encode()
         try:
-            return self._call.with_field(b"last-event-id", place.encode())
+            if len(value) > MAX_ID_SIZE:
+                raise LocalProtocolError(f"it has more than {MAX_ID_SIZE} bytes")
+            return call.with_field(b"last-event-id", value or None)
         except LocalProtocolError as error:
             raise RemoteProtocolError(
                 "the stream cannot be asked for again: the server set an id that no header field can carry",
-                reason=ProtocolReason.FRAMING,
-                peer_said=place.encode(),
-                origin=self._call.url.origin,
+                reason=ProtocolReason.LIMIT if len(value) > MAX_ID_SIZE else ProtocolReason.FRAMING,
+                peer_said=value,
+                origin=call.url.origin,
             ) from error
 
-    async def _pause(self, broke: TransportError | None) -> None:
-        retry = self.retry
-        delay = self._policy.pause(self._attempts, None if retry is None else retry / 1000, self._chance())
-        until = trio.current_time() + delay
-        await trio.sleep_until(min(until, self._total_at))
-        if until >= self._total_at:
-            seconds = self._call.limits.total
+    async def _pause(self, broke: TransportError | HTTPStatusError | None) -> None:
+        again, retry = self._again, self.retry
+        delay = again.policy.pause(self._attempts, None if retry is None else retry / 1000, again.chance())
+        left = max(0.0, self._total_at - trio.current_time())
+        if await again.pause(min(delay, left)) and delay >= left:
+            seconds = again.call.limits.total
             raise ReadTimeout(
                 f"total_timeout of {seconds:g} s passed while waiting to reconnect",
                 limit="total_timeout",
                 seconds=seconds,
-                origin=self._call.url.origin,
+                origin=again.call.url.origin,
                 phase="read",
                 request_sent="fully",
             ) from broke
@@ -185,7 +251,7 @@ class ReconnectingEventStream(EventStream):
 class EventStreamContext:
     """`async with` it once to get the events; leaving the block closes the response."""
 
-    __slots__ = ("_call", "_chance", "_event_timeout", "_events", "_open", "_policy")
+    __slots__ = ("_call", "_event_timeout", "_events", "_reconnections", "_stream")
 
     def __init__(
         self,
@@ -193,42 +259,31 @@ class EventStreamContext:
         call: Call,
         *,
         event_timeout: float | None,
-        reconnect: Reconnect | None,
-        chance: Callable[[], float],
+        reconnections: Reconnections | None = None,
     ) -> None:
-        self._open = open_stream
-        self._call: Call | None = call
+        self._stream = StreamContext(open_stream, call)
+        self._call = call
         self._event_timeout = event_timeout
-        self._policy = reconnect
-        self._chance = chance
+        self._reconnections = reconnections
         self._events: EventStream | None = None
 
     async def __aenter__(self) -> EventStream:
-        call, self._call = self._call, None
-        if call is None:
-            raise RuntimeError("this stream was opened before; call client.sse again")
-        total = call.limits.total
+        total, again = self._call.limits.total, self._reconnections
         total_at = INF if total is None else trio.current_time() + total
-        response = await self._open(call)
-        try:
+        response = await self._stream.__aenter__()
+        if again is None or response.status_code != 204:
             await check_answer(response, StreamKind.EVENTS)
-        except BaseException:
-            await response.aclose()  # noqa: ASYNC102 - releases before it waits
-            raise
-        if self._policy is None:
+        if again is None:
             self._events = EventStream(response, event_timeout=self._event_timeout)
         else:
-            self._events = ReconnectingEventStream(
-                response,
-                call,
-                self._open,
-                self._policy,
-                chance=self._chance,
-                total_at=total_at,
-                event_timeout=self._event_timeout,
-            )
+            self._events = ReconnectingEventStream(response, again, total_at=total_at)
         return self._events
 
     async def __aexit__(self, *error: object) -> None:
         assert self._events is not None
         await self._events.aclose()  # noqa: ASYNC102 - releases before it waits
+
+
+def _asked_from(call: Call) -> str:
+    """The Last-Event-ID that a caller gave, "" for none."""
+    return next((value.decode("utf-8", "replace") for name, value in call.fields if name == b"last-event-id"), "")

@@ -6,20 +6,16 @@ from typing import Final
 
 import attrs
 
-from .._errors import (
-    AddressNotAllowed,
-    NetworkError,
-    PoolTimeout,
-    ProtocolReason,
-    RemoteProtocolError,
-    TimeoutException,
-    TLSError,
-    TransportError,
-)
+from .._core.retry_policy import judge_error
+from .._errors import HTTPStatusError, RequestError, TimeoutException, TLSError
+from .._retry_config import RETRY_STATUSES, RetryPolicy
 from .._validators import fraction, seconds, whole
 
-#: Of the protocol errors those that mean a stream which broke off, and no server that breaks the rules.
-_BROKEN_OFF: Final = frozenset({ProtocolReason.TRUNCATED, ProtocolReason.RESET, ProtocolReason.GOAWAY})
+#: What passes is the same as for retries.
+_TRANSIENT: Final = RetryPolicy()
+
+#: The shortest delay that a server may set, and that is doubled: `retry: 0` must not make a loop without a pause.
+SHORTEST_DELAY: Final = 0.5
 
 #: Doubling more often than this changes nothing: every longest delay is reached by then.
 _MAX_DOUBLINGS: Final = 40
@@ -31,11 +27,11 @@ class Reconnect:
 
     For servers that can resume a stream, and for bodies that can be sent again. Before attempt n in a row the wait is
     `delay` × 2^(n−1), at most `max_delay`, made longer by a random part of up to `jitter` of itself. The time that the
-    server sets with `retry:` takes the place of `delay`.
+    server sets with `retry:` takes the place of `delay`, but is never less than half a second; nor is what is doubled.
 
     Attributes:
         max_attempts: attempts in a row without an event, at least 1.
-        delay: seconds before the first.
+        delay: seconds before the first; 0 for at once.
         max_delay: the longest wait in seconds, before jitter; it also bounds what the server sets.
         jitter: 0 to 1.
 
@@ -52,15 +48,17 @@ class Reconnect:
 
     def pause(self, attempt: int, retry: float | None, chance: float) -> float:
         """Seconds to wait before an attempt (from 1); `retry` is what the server set, `chance` is from 0 to 1."""
-        base = self.delay if retry is None else retry
+        base = self.delay if retry is None else max(retry, SHORTEST_DELAY)
+        if attempt > 1:
+            base = max(base, SHORTEST_DELAY)
         full = min(self.max_delay, base * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
         return full * (1.0 + self.jitter * chance)
 
 
-def is_interruption(error: TransportError) -> bool:
-    """Whether a stream that failed like this may be asked for again."""
-    if isinstance(error, TimeoutException):
-        return error.limit != "total_timeout" and not isinstance(error, PoolTimeout)
-    if isinstance(error, RemoteProtocolError):
-        return error.reason in _BROKEN_OFF
-    return isinstance(error, NetworkError) and not isinstance(error, TLSError | AddressNotAllowed)
+def is_interruption(error: RequestError | HTTPStatusError) -> bool:
+    """Whether a stream that failed like this may be asked for again: where a retry policy would, and no sooner."""
+    if isinstance(error, HTTPStatusError):
+        return error.response.status_code in RETRY_STATUSES
+    if isinstance(error, TimeoutException) and error.limit == "total_timeout":
+        return False
+    return not isinstance(error, TLSError) and judge_error(_TRANSIENT, error, method=b"GET", is_keyed=False) is not None

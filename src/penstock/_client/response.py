@@ -9,9 +9,9 @@ import trio
 from .._errors import DecodingError, HTTPStatusError, RequestError, StreamConsumed, quote_peer, without_secrets
 from .._http.headers import Headers
 from .charset import find_charset
-from .iterators import BytesIterator, EventIterator, KeptContent, LineIterator, RawIterator
+from .iterators import BytesIterator, EventIterator, JSONLineIterator, KeptContent, LineIterator, RawIterator
 from .json_codec import find_loads
-from .json_lines import JSONLineIterator
+from .limits import check_event_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,9 +247,13 @@ class Response:
         """
         return JSONLineIterator(self._source(), self._call, self._loads or find_loads())
 
-    def aiter_sse(self) -> EventIterator:
-        """The body as server-sent events, whatever its content type; `Client.sse` checks that."""
-        return EventIterator(self._source())
+    def aiter_sse(self, *, event_timeout: float | None = None) -> EventIterator:
+        """The body as server-sent events, whatever its content type; `Client.sse` checks that.
+
+        `event_timeout` limits the time to the next event, as there.
+        """
+        check_event_timeout(event_timeout)
+        return self._iterate_events(event_timeout)
 
     async def aclose(self) -> None:
         """Give up what is left of the body; may be repeated, and never raises.
@@ -295,17 +299,21 @@ class Response:
         """Tell the lease what it is for, in case the response is forgotten unclosed."""
         self._unread.name_lease()
 
-    async def _read_start(self, limit: int, seconds: float) -> bytes:
-        """Keep at most `limit` bytes of the body, what comes within so many seconds, and give up the rest."""
-        self._content = await self._unread.read_start(limit, seconds)
-        return self._content
+    async def _read_start(self, limit: int, seconds: float) -> tuple[bytes, RequestError | None]:
+        """Keep at most `limit` bytes of the body, what comes within so many seconds, and give up the rest.
+
+        Returns:
+            What is kept, and what went wrong with the rest.
+        """
+        self._content, broke = await self._unread.read_start(limit, seconds)
+        return self._content, broke
 
     def _iterate_events(
         self, event_timeout: float | None, *, last_event_id: str = "", retry: int | None = None
     ) -> EventIterator:
         """The body as events; of a stream that goes on with another one, after what that had set."""
         source = self._source()
-        timer = None if event_timeout is None else self._unread.limit_events(event_timeout)
+        timer = None if event_timeout is None or self._content is not None else self._unread.limit_events(event_timeout)
         return EventIterator(source, timer=timer, last_event_id=last_event_id, retry=retry)
 
     def _source(self) -> PieceSource:

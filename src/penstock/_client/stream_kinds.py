@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from .._errors import ContentTypeError
+from .._errors import ContentTypeError, HTTPStatusError
 
 if TYPE_CHECKING:
     from .response import Response
@@ -37,7 +37,9 @@ class StreamKind(Enum):
 
 
 async def check_answer(response: Response, kind: StreamKind) -> None:
-    """Refuse an answer that is no such stream, with the start of what it is.
+    """Refuse an answer that is no such stream, with the start of what it is; it is closed then.
+
+    What happens to the body of such an answer says less than the answer: it is the cause of the error at most.
 
     Raises:
         HTTPStatusError: the status is not 2xx.
@@ -47,12 +49,18 @@ async def check_answer(response: Response, kind: StreamKind) -> None:
     essence = content_type.partition(";")[0].strip().lower()
     if response.is_success and essence in kind.value:
         return
-    content = await response._read_start(ERROR_BODY_LIMIT, ERROR_BODY_SECONDS)
-    response.raise_for_status()
+    try:
+        content, broke = await response._read_start(ERROR_BODY_LIMIT, ERROR_BODY_SECONDS)
+    finally:
+        await response.aclose()  # noqa: ASYNC102 - releases before it waits
+    try:
+        response.raise_for_status()
+    except HTTPStatusError as error:
+        raise error from broke
     raise ContentTypeError(
         f"the answer is {essence[:64]!r}, not {kind.value[0]}",
         content_type=content_type,
         response=response,
         peer_said=content,
         origin=response._call.url.origin,
-    )
+    ) from broke

@@ -7,6 +7,7 @@ event may be as long as the bound without the cost growing faster than its lengt
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from .._errors import DecodingError, ProtocolReason, RemoteProtocolError
@@ -39,14 +40,14 @@ class ServerSentEvent(NamedTuple):
     id: str = ""
     retry: int | None = None
 
-    def json(self) -> Any:
-        """The data as JSON.
+    def json(self, loads: Callable[[str], Any] = json.loads) -> Any:
+        """The data as JSON, read by `loads`.
 
         Raises:
             DecodingError: it is no JSON, or nested too deeply.
         """
         try:
-            return json.loads(self.data)
+            return loads(self.data)
         except (ValueError, RecursionError) as error:
             raise DecodingError(f"the data of the event is no JSON: {error}", phase="read") from error
 

@@ -326,8 +326,8 @@ class Pool:
         """A random number from 0 to 1, for jitter."""
         return self._runner.chance()
 
-    def _pause(self, seconds: float) -> Coroutine[Any, Any, None]:
-        """Wait between two requests that belong together; the pool's end ends the wait."""
+    def _pause(self, seconds: float) -> Coroutine[Any, Any, bool]:
+        """Wait between two requests that belong together; False if the pool's end ended the wait."""
         return self._runner.pause(seconds)
 
     async def _exchange(

@@ -140,10 +140,11 @@ class Runner:
         if trio.lowlevel.current_root_task() is not self._root:
             raise RuntimeError("this pool was opened in another trio run; open one in each run")
 
-    async def pause(self, seconds: float) -> None:
-        """Wait before something is sent again, but not when it can only fail: a pool that ends ends the wait."""
-        with trio.move_on_after(seconds):
+    async def pause(self, seconds: float) -> bool:
+        """Wait before something is sent again, but not when it can only fail; False if the pool ended meanwhile."""
+        with trio.move_on_after(seconds) as scope:
             await self.ending.wait()
+        return scope.cancelled_caught
 
     async def wait_changed(self) -> None:
         """Wait until a connection opened, failed to open or closed."""
