@@ -315,7 +315,7 @@ async def test_a_context_is_entered_once() -> None:
     ],
 )
 @pytest.mark.parametrize("status", [429, 200])
-async def test_what_happens_to_a_refusal_does_not_hide_it(
+async def test_what_happens_to_a_refusal_does_not_hide_it(  # noqa: PLR0917 - parametrized
     status: int,
     pieces: list[Any],
     limits: Timeouts | None,

@@ -317,20 +317,22 @@ async def test_closed_by_another_task_it_asks_no_more(
     late = stream(b"data: b\n\n")
     late.delay = 1
     client, pool = client_for(stream(b"data: a\n\n"), late)
-    async with trio.open_nursery() as nursery:
-        async with client.sse("GET", "https://h", reconnect=Reconnect(jitter=0)) as events:
+    async with (
+        trio.open_nursery() as nursery,
+        client.sse("GET", "https://h", reconnect=Reconnect(jitter=0)) as events,
+    ):
 
-            async def read() -> None:
-                assert (await anext(events)).data == "a"
-                with pytest.raises(StreamClosed):
-                    await anext(events)
-                assert trio.current_time() == at
+        async def read() -> None:
+            assert (await anext(events)).data == "a"
+            with pytest.raises(StreamClosed):
+                await anext(events)
+            assert trio.current_time() == at
 
-            nursery.start_soon(read)
-            await trio.sleep(at)
-            if not leaves:
-                await events.aclose()
-                await trio.sleep(20)
+        nursery.start_soon(read)
+        await trio.sleep(at)
+        if not leaves:
+            await events.aclose()
+            await trio.sleep(20)
     assert len(pool.sent) == (1 if at < 3 else 2)
     assert all(lease.ended for lease in pool.leases)
 
@@ -347,13 +349,12 @@ async def test_an_answer_behind_the_close_is_given_up(autojump_clock: trio.testi
 
     pool = FakePool(answer)
     client = Client(pool)  # type: ignore[arg-type]
-    async with trio.open_nursery() as nursery:
-        async with client.sse("GET", "https://h", reconnect=Reconnect()) as events:
-            await anext(events)
-            closers.append(events.aclose)
-            with pytest.raises(StreamClosed):
-                while True:
-                    await anext(events)
+    async with trio.open_nursery() as nursery, client.sse("GET", "https://h", reconnect=Reconnect()) as events:
+        await anext(events)
+        closers.append(events.aclose)
+        with pytest.raises(StreamClosed):
+            while True:
+                await anext(events)
     assert all(lease.ended for lease in pool.leases)
 
 
@@ -361,7 +362,7 @@ async def test_an_answer_behind_the_close_is_given_up(autojump_clock: trio.testi
 
 
 async def test_a_server_cannot_make_it_loop(autojump_clock: trio.testing.MockClock) -> None:
-    client, pool = client_for(*[stream(b"retry: 0\ndata: a\n\n")] * 9, END)
+    client, _ = client_for(*[stream(b"retry: 0\ndata: a\n\n")] * 9, END)
     async with client.sse("GET", "https://h", reconnect=Reconnect(jitter=0)) as events:
         assert len([event async for event in events]) == 9
     assert trio.current_time() == 9 * 0.5
