@@ -105,7 +105,7 @@ async def test_a_lease_given_up_while_another_task_reads_tells_that_task_and_bre
                 await lease.request("GET", "/")
 
                 async def read() -> None:
-                    with pytest.raises(penstock.ReadError):
+                    with pytest.raises(penstock.StreamClosed):
                         await lease.read()
 
                 nursery.start_soon(read)
@@ -126,7 +126,7 @@ async def test_two_tasks_that_read_from_one_lease_both_get_an_error(http1: bool,
                     with pytest.raises(error):
                         await lease.read()
 
-                nursery.start_soon(read, penstock.ReadError)
+                nursery.start_soon(read, penstock.StreamClosed)
                 await settle()
                 await read(penstock.LocalProtocolError)
             assert s.pool.statistics().active == 0

@@ -188,6 +188,7 @@ class Lease:
 
         Raises:
             ReadTimeout, ReadError, RemoteProtocolError: the body ended badly; the connection is closed.
+            StreamClosed: the lease was given up, before or meanwhile.
             LocalProtocolError: a request that was started was not finished.
         """
         self._runner.check_caller()
@@ -350,8 +351,8 @@ class Lease:
             was_released = self.is_released
             self.fail(exchange, timer, error)
             if was_released and isinstance(error, TransportError):
-                # That is what broke it, and it is no fault of the connection.
-                raise StreamClosed("the lease was given up while its answer was read") from error
+                # That is what broke it; a TransportError is no cancellation.
+                raise StreamClosed("the lease was given up while it was read") from error  # noqa: ASYNC104 - likewise
             raise
         timer.rest()
         if exchange.outcome is not None:
