@@ -209,7 +209,7 @@ class ReconnectingEventStream(EventStream):
                 return response
 
     def _is_interruption(self, error: TransportError | HTTPStatusError) -> bool:
-        if isinstance(error, TransportError) and self._again.call.wire.is_source_of(error):
+        if any(call.wire.is_source_of(error) for call in (self._again.call, self.response._call)):
             return False
         return is_interruption(error)
 
