@@ -13,7 +13,8 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from ._errors import InvalidURL, ProxyError
-from ._proxy_secrets import hide_secrets
+from ._grammar import TOKEN, VALUE
+from ._secrets import hide_secrets, is_secret
 from ._tls_config import TLSConfig
 from ._types import HeaderList
 from ._url import parse_origin
@@ -30,11 +31,6 @@ _LONGEST_FOR_SOCKS: Final = 255
 _URL = re.compile(r"(?P<scheme>[A-Za-z0-9]+)://(?:(?P<user>[^/?#\s]*)@)?(?P<place>[^/?#@\s]+)/?")
 _PORT = re.compile(r":[0-9]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# RFC 9110 §5.6.2 and §5.5, as for every field that leaves.
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# Names of fields whose values are credentials.
-_SECRET = re.compile(rb"auth|cookie|key|token|secret|password|credential|session|signature")
-_VALUE = re.compile(rb"(?![\t ])[\t\x20-\x7e\x80-\xff]*+(?<![\t ])")
 
 #: Fields that say where the tunnel leads, how long a message is, or what becomes of the connection.
 _OURS: Final = frozenset({
@@ -186,7 +182,7 @@ class Proxy:
 
     def without_secrets(self, said: bytes) -> bytes:
         """What the proxy said, without what it was told: proxies echo requests in their error pages."""
-        secrets = [value for name, value in self.connect_fields if _SECRET.search(name)]
+        secrets = [value for name, value in self.connect_fields if is_secret(name)]
         secrets += [value.partition(b" ")[2] for value in secrets]
         secrets += [part.encode() for part in (self.username, self.password) if part]
         return hide_secrets(said, secrets)
@@ -258,11 +254,11 @@ def _to_fields(headers: object) -> tuple[tuple[bytes, bytes], ...]:
             name, value = (part if isinstance(part, bytes) else part.encode("latin-1") for part in pair)
         except UnicodeEncodeError:
             raise ValueError("proxy: a header has characters that cannot be sent") from None
-        if not _NAME.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             raise ValueError("proxy: the name of a header is not a token")
         if name.lower() in _OURS:
             raise ValueError(f"proxy: the header {name.lower().decode()} cannot be set")
-        if not _VALUE.fullmatch(value):
+        if not VALUE.fullmatch(value):
             where = name.lower().decode()
             raise ValueError(
                 f"proxy: the value of the header {where} has a control character or an edge of white space"

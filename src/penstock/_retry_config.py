@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, Final
 
 import attrs
 
+from ._grammar import TOKEN
 from ._validators import flag, rate, seconds, whole
 
 #: Come back later (408, 429, 503, 529), a conflict that passes (409), and servers that failed or lost theirs.
 RETRY_STATUSES: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
-# RFC 9110 §5.6.2.
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-
 
 def _is_token(text: object) -> bool:
-    return isinstance(text, str) and _TOKEN.fullmatch(text) is not None
+    return isinstance(text, str) and text.isascii() and TOKEN.fullmatch(text.encode()) is not None
 
 
 def _to_statuses(value: Iterable[int]) -> frozenset[int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from penstock._http.headers import Headers, is_secret
+from penstock._http.headers import Headers
+from penstock._secrets import is_secret
 
 FIELDS = [
     (b"content-type", b"text/plain"),

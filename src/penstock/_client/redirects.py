@@ -18,7 +18,7 @@ from .._errors import (
     without_secrets,
 )
 from .._http.body import make_body
-from .._http.headers import is_secret
+from .._secrets import is_secret
 from .._url import resolve
 from .call import Call
 

@@ -10,12 +10,7 @@ from __future__ import annotations
 import re
 
 from .._errors import LocalProtocolError, quote_peer, without_secrets
-
-# RFC 9110 §5.6.2 token.
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-
-# RFC 9110 §5.5: field-vchar, SP and HTAB; obs-text is allowed because latin-1 values exist in the wild. No edge space.
-_VALUE = re.compile(rb"(?![\t ])[\t\x20-\x7e\x80-\xff]*+(?<![\t ])")
+from .._grammar import TOKEN, VALUE
 
 # RFC 9112 §3.2: visible ASCII. A fragment is never sent (RFC 9110 §7.1).
 _TARGET = re.compile(rb"[\x21\x22\x24-\x7e]+")
@@ -67,7 +62,7 @@ def refused(message: str) -> LocalProtocolError:
 def check_method(method: str | bytes) -> bytes:
     """Return the method as bytes; methods are case-sensitive and are not changed (RFC 9110 §9.1)."""
     raw = to_bytes(method, "the method")
-    if not _TOKEN.fullmatch(raw):
+    if not TOKEN.fullmatch(raw):
         raise refused(f"the method {method!r} is not a token")
     if raw == b"CONNECT":
         raise refused("CONNECT is not a request a caller can make")
@@ -97,7 +92,7 @@ def check_name(name: str | bytes) -> bytes:
     except (KeyError, TypeError):
         pass
     raw = to_bytes(name, "a header name")
-    if not _TOKEN.fullmatch(raw):
+    if not TOKEN.fullmatch(raw):
         raise refused(f"the header name {raw[:64]!r} is not a token")
     lower = raw.lower()
     if lower in _REFUSED:
@@ -115,8 +110,8 @@ def check_value(value: str | bytes, name: bytes) -> bytes:
         raw = value.encode()
     else:
         raw = to_bytes(value, f"the value of the header {name.decode()}")
-    if _VALUE.fullmatch(raw) is None:
-        only_spaces = _VALUE.fullmatch(raw.strip(b" \t")) is not None
+    if VALUE.fullmatch(raw) is None:
+        only_spaces = VALUE.fullmatch(raw.strip(b" \t")) is not None
         fault = "begins or ends with white space" if only_spaces else "has a control character"
         raise refused(f"the value of the header {name.decode()} {fault}")
     return raw

@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from .._errors import ProtocolReason
+from .._grammar import TOKEN_PATTERN
 from .h1_guards import first_fault
 from .h1_judges import Refusal
 
@@ -26,12 +27,11 @@ _SHORTEST_LINE: Final = 4
 #: Pieces taken in one call: bounds the time between two looks at the scheduler when chunks are tiny.
 _PIECES_PER_CALL: Final = 64
 
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 
 # §7.1.1 without the "bad" white space. A size of 16 digits is 64 bits. The line end before it ends the chunk before.
 _SIZE_LINE: Final = re.compile(
-    rb"\r\n([0-9A-Fa-f]{1,16})(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*+\r\n"
+    rb"\r\n([0-9A-Fa-f]{1,16})(?:;" + TOKEN_PATTERN + rb"(?:=(?:" + TOKEN_PATTERN + rb"|" + _QUOTED + rb"))?)*+\r\n"
 )
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from .._secrets import is_secret
 from .h1_judges import Refusal, make_judge
-from .headers import is_secret
 
 if TYPE_CHECKING:
     from .._types import HeaderList, HTTP1EngineChoice

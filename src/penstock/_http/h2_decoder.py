@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hpack import Decoder, HPACKDecodingError, HPACKError, OversizedHeaderListError
 
 from .._errors import PEER_SAID_LIMIT, ProtocolReason
+from .._secrets import is_secret
 from .h2_fields import check_field
 from .h2_frames import Code, ConnectionFault, StreamFault
 from .h2_huffman import decode_huffman
-from .headers import is_secret
 
 if TYPE_CHECKING:
     from hpack.table import HeaderTable

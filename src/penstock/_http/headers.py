@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from .._secrets import is_secret
 from .fields import check_name, check_value
 
 if TYPE_CHECKING:
     from .._types import HeaderList
 
 HeaderArgument = Mapping[str, str] | Iterable[tuple[str, str]] | Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]]
-
-# The names that RFCs define, and what the rest of the world calls its keys ("x-api-key", "x-session-token"); but not
-# :authority, and not the challenges of a server.
-_SECRET: Final = re.compile(rb"auth(?!ority$|enticate$)|cookie|key|token|secret|password|credential|session|signature")
-
-
-def is_secret(name: bytes) -> bool:
-    """Whether the value of a field with this lower-case name must not be shown."""
-    return _SECRET.search(name) is not None
 
 
 class Headers(Mapping[str, str]):

@@ -1,4 +1,4 @@
-"""What was told to a peer, taken out of what it says."""
+"""What must not be shown: which fields hold secrets, and how secrets are taken out of what a peer says."""
 
 from __future__ import annotations
 
@@ -11,11 +11,20 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+# The names that RFCs define, and what the rest of the world calls its keys ("x-api-key", "x-session-token"); but not
+# :authority, and not the challenges of a server.
+_SECRET: Final = re.compile(rb"auth(?!ority$|enticate$)|cookie|key|token|secret|password|credential|session|signature")
+
 #: A secret shorter than this occurs by chance, so that what is missing from a text would tell it.
 _SHORT: Final = 6
 
 #: A piece of a secret as long as this, at the end of what was kept, is taken for its beginning.
 _SHORTEST_PIECE: Final = 4
+
+
+def is_secret(name: bytes) -> bool:
+    """Whether the value of a field with this lower-case name must not be shown."""
+    return _SECRET.search(name) is not None
 
 
 def hide_secrets(said: bytes, secrets: Iterable[bytes]) -> bytes:
