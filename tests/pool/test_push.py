@@ -471,13 +471,16 @@ async def test_one_task_sends_behind_an_early_2xx_too(protocol: str, autojump_cl
             await request.send(b"a")
             await trio.sleep(1)
 
+            sending = trio.Event()
+
             async def fill() -> None:
+                sending.set()
                 for _ in range(8):
                     assert await request.send(bytes(500_000))
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fill)
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                await sending.wait()
                 if protocol == "HTTP/2":
                     with pytest.raises(penstock.LocalProtocolError, match="another task is sending"):
                         await request.send(b"x")
