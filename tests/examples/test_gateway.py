@@ -52,7 +52,7 @@ async def gateway(provider_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     leave = trio.Event()
     async with trio.open_nursery() as nursery:
 
-        async def run(*, task_status: trio.TaskStatus[list[str]]) -> None:
+        async def run(*, task_status: trio.TaskStatus[list[str]]) -> None:  # noqa: ASYNC128 - hypercorn calls it
             await serve(app, config, shutdown_trigger=leave.wait, task_status=task_status)  # type: ignore[arg-type]
 
         (url,) = await nursery.start(run)
