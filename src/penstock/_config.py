@@ -202,7 +202,7 @@ class PoolConfig:
 
         Raises:
             ValueError: a variable holds a bad value, or its name is close to a field's and no field's; the message
-                names the variable. Other names beginning with PENSTOCK_ are ignored, and so are empty variables.
+                names the variable. Other names that begin with `PENSTOCK_` are ignored, and so are empty variables.
         """
         environ = trusted_environ(environ)
         fields = {field.name: field for field in attrs.fields(cls)}

@@ -53,7 +53,7 @@ class Client:
         pool: the pool to use.
         config: settings of the client's own pool; not together with `pool`.
         trust_env: whether a client with neither has `PoolConfig.from_env()` as its settings, so that the environment
-            may name proxies, certificates and PENSTOCK_* settings. With `pool` or `config` it is not read.
+            may name proxies, certificates and `PENSTOCK_*` settings. With `pool` or `config` it is not read.
         base_url: relative URLs are put below its path: "/chat" under "https://host/v1" is "https://host/v1/chat".
         headers: fields of every request. They replace Penstock's own (Accept, Accept-Encoding, User-Agent), and those
             of a request replace them. They go to every origin that is asked.
