@@ -42,3 +42,24 @@ def test_who_comes_back_is_not_turned_away_from_a_full_queue() -> None:
         WaiterState.REJECTED,
         WaiterState.QUEUED,
     ]
+
+
+def test_a_slot_goes_to_who_came_back_although_the_one_before_it_left() -> None:
+    story = Story(max_connections=2, max_dials_per_host=1, multiplexes=True)
+    story.ask_fresh("a")
+    story.connect(1, capacity=5)
+    story.ask("a")
+    story.ask("b")
+    story.ask_fresh("b")
+    story.going_away(1)
+    story.ask("a")
+    story.refuse(1)
+    assert (order(story, "a"), order(story, "b")) == ([1, 5], [4, 3])
+    story.told()
+
+    story.cancel(5)
+    story.fail(2)
+
+    # 3 failed with the dial; of those that are left, 1 has waited longer than 4.
+    assert story.told() == ["fail 3: dial_failed", "dial 3"]
+    assert story.entries[3].endpoint is story.endpoint("a")

@@ -2,7 +2,9 @@
 
 Kept lazily: an upstream is noted with the number of its oldest waiter without a dial, and whether that note still
 holds is looked at when it comes to the front. An upstream whose oldest waiter left is noted anew, one that no longer
-belongs here is dropped; whoever holds it up again adds it again.
+belongs here is dropped; whoever holds it up again adds it again. A note that is too low is found at the front so; one
+that is too high would never come there, hence `follow`: behind who left may stand somebody who came back and has
+waited longer.
 """
 
 from __future__ import annotations
@@ -42,6 +44,14 @@ class StalledLine:
         if len(self.notes) > 2 * len(self._noted) + _COMPACT_ABOVE:
             self.notes = [note for note in self.notes if self._noted.get(note[1]) == note[0]]
             heapify(self.notes)
+
+    def follow(self, upstream: Upstream) -> None:
+        """A waiter left the upstream: note it anew if it would stand too far behind; no-op if it is not noted."""
+        noted = self._noted.get(upstream)
+        if noted is not None:
+            oldest = upstream.queue.oldest_uncovered
+            if oldest is not None and oldest.number < noted:
+                self.add(upstream)
 
     def first(self, belongs: Callable[[Upstream], bool]) -> Upstream | None:
         """The upstream whose oldest waiter has waited longest, of those that still belong here."""
