@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import socket
+import re
 import subprocess
 import sys
 import time
@@ -19,10 +20,10 @@ from hypercorn.trio import serve
 import penstock
 from tests.support.examples import EXAMPLES, load_example
 from tests.support.fake_provider import TEXT, FakeProvider, running_provider
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Iterator
 
 pytest.importorskip("starlette")
 
@@ -47,7 +48,8 @@ async def gateway(provider_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     app = load_example("gateway").app
     config = Config()
     config.bind = ["127.0.0.1:0"]
-    config.errorlog = None
+    # Otherwise what goes wrong in the application is told nobody.
+    config.errorlog = logging.getLogger("hypercorn.error")
     config.graceful_timeout = 1.0
     leave = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -65,13 +67,6 @@ async def gateway(provider_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 def question(model: str, *, stream: bool = False) -> dict[str, Any]:
     return {"model": model, "stream": stream, "messages": [{"role": "user", "content": "What is a penstock?"}]}
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something holds that happens in another thread, or in a task nobody can wait for."""
-    with trio.fail_after(5):
-        while not condition():  # noqa: ASYNC110 - there is no event for it
-            await trio.sleep(0.005)
 
 
 async def test_an_answer_is_passed_on_and_the_keys_stay_apart(
@@ -109,12 +104,12 @@ async def test_a_client_that_leaves_takes_its_request_along(
                 left_at = time.monotonic()
                 scope.cancel()
                 await trio.lowlevel.checkpoint()
-        await until(lambda: provider.asked[0].gone_at is not None)
+        await wait_until(lambda: provider.asked[0].gone_at is not None, seconds=5)
         gone_at = provider.asked[0].gone_at
         assert gone_at is not None
         # Long before it would have ended by itself, which takes ten seconds.
         assert gone_at - left_at < 1
-        await until(lambda: served.app.state.pool.statistics().active == 0)
+        await wait_until(lambda: served.app.state.pool.statistics().active == 0, seconds=5)
 
 
 async def test_a_refusal_is_asked_for_again(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +130,7 @@ async def test_an_answer_that_breaks_off_breaks_off(provider: FakeProvider, monk
     async with gateway(provider.url, monkeypatch) as served:
         with pytest.raises((penstock.ReadError, penstock.RemoteProtocolError)):
             await served.client.post("/v1/chat/completions", json=question("cut", stream=True))
-        await until(lambda: served.app.state.pool.statistics().active == 0)
+        await wait_until(lambda: served.app.state.pool.statistics().active == 0, seconds=5)
 
 
 async def test_a_provider_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,33 +152,40 @@ async def test_a_client_that_leaves_while_it_asks(
     provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with gateway(provider.url, monkeypatch) as served:
+        with trio.CancelScope() as scope:
 
-        async def pieces() -> AsyncIterator[bytes]:
-            yield b"{"
-            await trio.sleep_forever()
+            async def pieces() -> AsyncIterator[bytes]:
+                yield b"{"
+                # What was given out is on its way.
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
 
-        with trio.move_on_after(0.2):
             await served.client.post("/v1/chat/completions", content=pieces())
+        assert scope.cancelled_caught
         assert (await served.client.post("/v1/chat/completions", json=question("ok"))).status_code == 200
     assert len(provider.asked) == 1
     assert caplog.records == []
 
 
-async def test_it_ends_when_it_is_told_to(provider: FakeProvider, tmp_path: Path) -> None:
+async def test_it_ends_when_it_is_told_to(provider: FakeProvider) -> None:
     """The program itself, in a process of its own: what is under way is finished, and nothing is complained about."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     environment = {
         **os.environ,
         "OPENAI_BASE_URL": f"{provider.url}/v1",
         "OPENAI_API_KEY": "the-gateways-own",
-        "BIND": f"127.0.0.1:{port}",
+        "BIND": "127.0.0.1:0",
     }
     command = [sys.executable, str(EXAMPLES / "gateway.py")]
     process = await trio.lowlevel.open_process(command, env=environment, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    said = b""
     try:
-        retry = penstock.RetryPolicy(max_attempts=20, backoff=0.2, backoff_max=0.2)
-        async with penstock.Client(base_url=f"http://127.0.0.1:{port}", retry=retry) as client:
+        with trio.fail_after(60):
+            while (running := re.search(rb"Running on (http://\S+)", said)) is None:
+                piece = await process.stderr.receive_some()
+                assert piece, said
+                said += piece
+        async with penstock.Client(base_url=running[1].decode()) as client:
             assert (await client.get("/statistics")).status_code == 200
             async with client.sse("POST", "/v1/chat/completions", json=question("late-end", stream=True)) as events:
                 await anext(events)
@@ -192,8 +194,9 @@ async def test_it_ends_when_it_is_told_to(provider: FakeProvider, tmp_path: Path
             assert data[-1] == "[DONE]"
         with trio.fail_after(20):
             assert await process.wait() == 0
-        assert process.stderr is not None
-        async with process.stderr as complaints:
-            assert b"Traceback" not in await complaints.receive_some()
+            async for piece in process.stderr:
+                said += piece
+        assert b"Traceback" not in said
     finally:
         process.kill()
+        await process.stderr.aclose()

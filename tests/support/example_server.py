@@ -120,7 +120,8 @@ def running_example_server() -> Iterator[int]:
 
     thread = threading.Thread(target=trio.run, args=(main,))
     thread.start()
-    ready.wait()
+    if not ready.wait(30):
+        raise RuntimeError("the server of the examples did not come up")
     try:
         yield ports[0]
     finally:

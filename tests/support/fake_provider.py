@@ -275,7 +275,8 @@ def running_provider(directory: Path | None = None) -> Iterator[FakeProvider]:
 
     thread = threading.Thread(target=trio.run, args=(main,))
     thread.start()
-    ready.wait()
+    if not ready.wait(30):
+        raise RuntimeError("the provider did not come up")
     try:
         yield provider
     finally:
