@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,12 +98,20 @@ async def test_refusals_of_microsocks() -> None:
 
 
 async def test_a_proxy_that_dies_takes_only_its_connections_along(tmp_path: Path, http2_nginx: Nginx) -> None:
-    with run_tinyproxy(tmp_path) as port:
-        config = through(f"http://127.0.0.1:{port}", authenticates=False)
+    with ExitStack() as running:
+        port = running.enter_context(run_tinyproxy(tmp_path))
+        config = PoolConfig(tls=client_config(), proxy={"https://": f"http://127.0.0.1:{port}"})
         async with penstock.Pool(config) as pool, penstock.Client(pool) as client:
-            assert (await client.get(f"{http2_nginx.tls_url}/small")).status_code == 200
-            pool.renew()
-            assert pool.statistics().total == 0
-    async with penstock.Pool(config) as pool, penstock.Client(pool) as client:
-        with pytest.raises(penstock.ProxyError, match=f"the proxy 127.0.0.1:{port} cannot be reached"):
-            await client.get(f"{http2_nginx.tls_url}/small")
+            for url in (http2_nginx.url, http2_nginx.tls_url):
+                assert (await client.get(f"{url}/small")).status_code == 200
+            running.close()
+            for _ in range(2):
+                with pytest.raises(penstock.ProxyError, match=f"the proxy 127.0.0.1:{port} cannot be reached"):
+                    await client.get(f"{http2_nginx.tls_url}/small")
+            assert (await client.get(f"{http2_nginx.url}/small")).status_code == 200
+            books = pool.statistics()
+            assert {endpoint.origin.is_secure: endpoint.counts.dials_ok for endpoint in books.endpoints} == {
+                False: 1,
+                True: 1,
+            }
+            assert (books.total, books.active) == (1, 0)

@@ -19,7 +19,7 @@ import trio
 from tests.support.certificates import server_context
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
 USER, PASSWORD = "user", "word"
@@ -62,12 +62,12 @@ def run_microsocks(*, authenticates: bool = False) -> Iterator[int]:
 
 
 @contextmanager
-def _running(command: object) -> Iterator[int]:
+def _running(command: Callable[[int], Sequence[str]]) -> Iterator[int]:
     for _ in range(5):
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port: int = probe.getsockname()[1]
         process = subprocess.Popen(
-            command(port),  # type: ignore[operator]
+            command(port),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
