@@ -13,6 +13,7 @@ from tests.support.certificates import client_config, server_context
 from tests.support.h2_alpn import alpn_context
 from tests.support.h2_server import CANCEL, H2Server, Incoming, Response
 from tests.support.server import ScriptServer
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     import ssl
@@ -51,14 +52,16 @@ class Provider:
 
     async def wait_heard(self) -> float:
         """When the server noticed; waits for it."""
-        with trio.fail_after(5):
-            while self.heard_at is None:
-                for stream in self.server.streams:
-                    if stream.reset_code is not None:
-                        assert stream.reset_code == CANCEL
-                        self.heard_at = stream.ended_at
-                await trio.sleep(0.001)
+        await wait_until(self._has_heard, seconds=5)
+        assert self.heard_at is not None
         return self.heard_at
+
+    def _has_heard(self) -> bool:
+        for stream in self.server.streams:
+            if stream.reset_code is not None:
+                assert stream.reset_code == CANCEL
+                self.heard_at = stream.ended_at
+        return self.heard_at is not None
 
 
 async def cancelled_while_it_waits(events: penstock.EventStream, scope: trio.CancelScope) -> None:
@@ -76,7 +79,7 @@ async def cancelled_while_it_works(_: penstock.EventStream, scope: trio.CancelSc
     async with trio.open_nursery() as nursery:
 
         async def cancel() -> None:
-            await trio.sleep(0.02)
+            await trio.testing.wait_all_tasks_blocked()
             scope.cancel()
 
         nursery.start_soon(cancel)

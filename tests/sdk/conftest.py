@@ -6,10 +6,10 @@ import gc
 from typing import TYPE_CHECKING
 
 import pytest
-import trio
 
 import penstock
 from tests.support.fake_provider import FakeProvider, running_provider
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -33,8 +33,6 @@ async def pool() -> AsyncIterator[penstock.Pool]:
 
 async def assert_nothing_is_in_use(pool: penstock.Pool) -> None:
     gc.collect()
-    with trio.move_on_after(10):
-        while pool.statistics().active:  # noqa: ASYNC110 - the pool tells nobody
-            await trio.sleep(0.01)
+    await wait_until(lambda: not pool.statistics().active)
     books = pool.statistics()
     assert (books.active, books.waiting, books.dialing) == (0, 0, 0)

@@ -21,9 +21,9 @@ from tests.sdk.conftest import assert_nothing_is_in_use
 from tests.sdk.kits import KITS, Kit, close
 from tests.support.certificates import authority_file
 from tests.support.fake_provider import TEXT, FakeProvider, running_provider
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 if not KITS:
@@ -64,17 +64,10 @@ async def read_first_word(kit: Kit, stream: Any) -> None:
 
 async def gone_after(provider: FakeProvider, since: float) -> float:
     """Seconds after which the provider saw that its client had left."""
-    await until(lambda: provider.asked[-1].gone_at is not None)
+    await wait_until(lambda: provider.asked[-1].gone_at is not None)
     at = provider.asked[-1].gone_at
     assert at is not None
     return at - since
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something that happens in the provider's thread."""
-    with trio.fail_after(10):
-        while not is_so():  # noqa: ASYNC110 - which has no event of this run
-            await trio.sleep(0.005)
 
 
 async def test_plain_calls_share_a_connection(kit: Kit, provider: FakeProvider, pool: penstock.Pool) -> None:
@@ -134,7 +127,7 @@ async def test_a_stream_that_is_forgotten_gives_its_connection_back(
                 gc.collect()
                 await trio.sleep(0.01)
 
-        await until(lambda: provider.asked[-1].gone_at is not None)
+        await wait_until(lambda: provider.asked[-1].gone_at is not None)
 
 
 async def test_a_cancel_in_the_middle_of_a_stream_reaches_the_provider(
@@ -162,7 +155,7 @@ async def test_a_cancel_before_the_answer_reaches_the_provider(
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(kit.ask, client, "stall")
-                await until(lambda: bool(provider.asked))
+                await wait_until(lambda: bool(provider.asked))
                 cancelled_at = time.monotonic()
                 scope.cancel()
 
