@@ -153,11 +153,12 @@ def _kits() -> list[Kit]:
     ]
     if "openai" in wanted:
         library = "httpx2" if _major("openai") >= 3 else "httpx"
-        for name, ask, stream, text_of in (
-            ("openai, chat", _ask_chat, _stream_chat, _text_of_chat),
-            ("openai, responses", _ask_responses, _stream_responses, _text_of_response),
-        ):
-            kits.append(Kit(name, "openai", library, "openai", _open_openai, ask, stream, text_of))
+        chat = _open_openai, _ask_chat, _stream_chat, _text_of_chat
+        kits.append(Kit("openai, chat", "openai", library, "openai", *chat))
+        if library == "httpx2":
+            kits.append(Kit("openai, chat over httpx", "openai", "httpx", "openai", *chat))
+        responses = _open_openai, _ask_responses, _stream_responses, _text_of_response
+        kits.append(Kit("openai, responses", "openai", library, "openai", *responses))
     if "anthropic" in wanted:
         library = "httpx2" if _major("anthropic") >= 1 else "httpx"
         messages = _open_anthropic, _ask_messages, _stream_messages, _text_of_message
