@@ -12,10 +12,11 @@ from penstock.httpx import PenstockTransport
 from penstock.testing import serve_chunked, serve_ok, serve_then_close
 from tests.support.library_clients import LEFT_BEHIND
 from tests.support.scene import assert_at_rest, scene, settle
+from tests.support.slow_uploads import by_and_by
 from tests.support.sweep import Sweep, cancel_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from penstock.testing import Handler
 
@@ -35,12 +36,7 @@ async def read_by_and_by(client: Any) -> None:
 
 
 async def upload(client: Any) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(3):
-            await trio.sleep(0.001)
-            yield bytes(1000)
-
-    await client.post("/victim", content=pieces())
+    await client.post("/victim", content=by_and_by())
 
 
 async def traced(client: Any) -> None:

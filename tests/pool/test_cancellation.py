@@ -19,11 +19,13 @@ import trio
 import penstock
 from penstock.testing import FakeNetwork, ScriptedPeer, chunk, head
 from tests.support.certificates import client_config, server_context
+from tests.support.early_ends import read_to_done
 from tests.support.scene import assert_at_rest
+from tests.support.slow_uploads import by_and_by, push_and_leave, push_by_and_by
 from tests.support.sweep import Sweep, cancel_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from penstock.testing import Handler
 
@@ -194,17 +196,13 @@ async def leave_unread(_: penstock.Pool, client: penstock.Client, url: str) -> N
 
 async def stop_at_done(_: penstock.Pool, client: penstock.Client, url: str) -> None:
     async with client.sse("GET", f"{url}/victim") as events:
-        async for event in events:
-            if event.data == "[DONE]":
-                break
+        await read_to_done(events)
 
 
 async def go_on_where_it_broke_off(_: penstock.Pool, client: penstock.Client, url: str) -> None:
     policy = penstock.Reconnect(delay=0.003)
     async with client.sse("GET", f"{url}/victim", event_timeout=5, reconnect=policy) as events:
-        async for event in events:
-            if event.data == "[DONE]":
-                break
+        await read_to_done(events)
 
 
 async def expect_json_lines(_: penstock.Pool, client: penstock.Client, url: str) -> None:
@@ -233,38 +231,23 @@ async def try_again(_: penstock.Pool, client: penstock.Client, url: str) -> None
 
 
 async def upload(_: penstock.Pool, client: penstock.Client, url: str) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(3):
-            await trio.sleep(0.001)
-            yield bytes(1000)
-
-    await client.post(f"{url}/victim", content=pieces())
+    await client.post(f"{url}/victim", content=by_and_by())
 
 
 async def upload_much(_: penstock.Pool, client: penstock.Client, url: str) -> None:
     await client.post(f"{url}/victim", content=bytes(200_000))
 
 
-async def push(pool: penstock.Pool, _: penstock.Client, url: str, *, piece: int = 1000) -> None:
-    async with pool.acquire(url) as lease:
-        request = await lease.start("POST", "/victim", trailers={"x-sum": "1"})
-        for _ in range(3):
-            if not await request.send(bytes(piece)):
-                break
-            await trio.sleep(0.001)
-        await request.finish()
-        while await lease.read():
-            pass
+async def push(pool: penstock.Pool, _: penstock.Client, url: str) -> None:
+    await push_by_and_by(pool, url)
 
 
-async def push_much(pool: penstock.Pool, client: penstock.Client, url: str) -> None:
-    await push(pool, client, url, piece=70_000)
+async def push_much(pool: penstock.Pool, _: penstock.Client, url: str) -> None:
+    await push_by_and_by(pool, url, piece=70_000)
 
 
-async def push_and_leave(pool: penstock.Pool, _: penstock.Client, url: str) -> None:
-    async with pool.acquire(url) as lease:
-        request = await lease.start("POST", "/victim")
-        await request.send(b"x")
+async def push_half(pool: penstock.Pool, _: penstock.Client, url: str) -> None:
+    await push_and_leave(pool, url)
 
 
 async def upload_when_asked(_: penstock.Pool, client: penstock.Client, url: str) -> None:
@@ -327,7 +310,7 @@ CASES = {
     "push over TLS": Case(keeps, push, tls=True, rivals=1),
     "push under back-pressure": Case(keeps, push_much, rivals=1),
     "push refused early": Case(refuses_early, push, rivals=1),
-    "push left in the middle": Case(keeps, push_and_leave, rivals=2),
+    "push left in the middle": Case(keeps, push_half, rivals=2),
     "upload that is asked for": Case(asks_for_bodies, upload_when_asked, rivals=1),
     "upload that is not asked for": Case(keeps, upload_when_asked, rivals=1),
     "upload refused instead of asked for": Case(refuses_early, upload_when_asked, rivals=1),

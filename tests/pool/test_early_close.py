@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from penstock.testing import ScriptedPeer, chunk, head, serve_chunked, serve_raw
-from tests.support.scene import Scene, assert_at_rest, scene, settle
+from tests.support.early_ends import leave_cancelled, stop_at_done
+from tests.support.scene import assert_at_rest, scene, settle
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -36,13 +37,6 @@ def serves_events(pause_before_end: float | None) -> Handler:
                 await peer.send(chunk(b""))
 
     return handler
-
-
-async def stop_at_done(s: Scene) -> None:
-    async with s.client.sse("POST", s.url, json={}) as events:
-        async for event in events:
-            if event.data == "[DONE]":
-                break
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -103,16 +97,7 @@ async def test_a_caller_cancelled_at_the_end_leaves_the_connection_to_the_pool(a
 @pytest.mark.parametrize("low_level", [False, True])
 async def test_a_cancelled_caller_has_no_time_for_a_rest(tls: bool, low_level: bool, autojump_clock: MockClock) -> None:
     async with scene(serves_events(0.05), tls=tls) as s:
-        with trio.CancelScope() as scope:
-            if low_level:
-                async with s.pool.acquire(s.url) as lease:
-                    await lease.request("GET", "/")
-                    await lease.read()
-                    scope.cancel()
-            else:
-                async with s.client.stream("GET", s.url) as response:
-                    await anext(response.aiter_raw())
-                    scope.cancel()
+        await leave_cancelled(s, low_level=low_level)
         assert s.network.open_connections == 0
         assert s.seen.close_reasons == ["cancelled_mid_exchange"]
         assert_at_rest(s.pool, s.network)

@@ -20,10 +20,12 @@ import trio
 import penstock
 from penstock.testing import FakeNetwork
 from tests.support.certificates import client_config
+from tests.support.early_ends import read_to_done
 from tests.support.h2_alpn import alpn_context
 from tests.support.h2_peer import H2Peer, H2Script
 from tests.support.h2_server import REFUSED_STREAM, H2Server, Incoming, Reset, Response
 from tests.support.scene import assert_at_rest
+from tests.support.slow_uploads import by_and_by, push_and_leave, push_by_and_by
 from tests.support.sweep import Sweep, cancel_sweep
 
 if TYPE_CHECKING:
@@ -239,48 +241,32 @@ async def leave_early(client: penstock.Client, url: str) -> None:
 
 async def stop_at_done(client: penstock.Client, url: str) -> None:
     async with client.sse("GET", f"{url}/victim", event_timeout=5) as events:
-        async for event in events:
-            if event.data == "[DONE]":
-                break
+        await read_to_done(events)
 
 
 async def upload(client: penstock.Client, url: str) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(3):
-            await trio.sleep(0.001)
-            yield bytes(1000)
-
-    await client.post(f"{url}/victim", content=pieces(), trailers={"x-sum": "1"})
+    await client.post(f"{url}/victim", content=by_and_by(), trailers={"x-sum": "1"})
 
 
 async def upload_much(client: penstock.Client, url: str) -> None:
     await client.post(f"{url}/victim", content=bytes(40_000))
 
 
-async def push(client: penstock.Client, url: str, *, piece: int = 1000) -> None:
-    pool = client._pool
-    assert pool is not None
-    async with pool.acquire(url) as lease:
-        request = await lease.start("POST", "/victim", trailers={"x-sum": "1"})
-        for _ in range(3):
-            if not await request.send(bytes(piece)):
-                break
-            await trio.sleep(0.001)
-        await request.finish()
-        while await lease.read():
-            pass
+def pool_of(client: penstock.Client) -> penstock.Pool:
+    assert client._pool is not None
+    return client._pool
+
+
+async def push(client: penstock.Client, url: str) -> None:
+    await push_by_and_by(pool_of(client), url)
 
 
 async def push_much(client: penstock.Client, url: str) -> None:
-    await push(client, url, piece=8000)
+    await push_by_and_by(pool_of(client), url, piece=8000)
 
 
-async def push_and_leave(client: penstock.Client, url: str) -> None:
-    pool = client._pool
-    assert pool is not None
-    async with pool.acquire(url) as lease:
-        request = await lease.start("POST", "/victim")
-        await request.send(b"x")
+async def push_half(client: penstock.Client, url: str) -> None:
+    await push_and_leave(pool_of(client), url)
 
 
 async def upload_when_asked(client: penstock.Client, url: str) -> None:
@@ -348,7 +334,7 @@ CASES = {
     "push over TLS": Case(echoes, push, tls=True),
     "push through small windows": Case(echoes, push_much),
     "push refused early": Case(refuses_bodies, push_much, streams=1),
-    "push left in the middle": Case(echoes, push_and_leave),
+    "push left in the middle": Case(echoes, push_half),
     "upload that is asked for": Case(asks_for_bodies, upload_when_asked),
     "upload that is not asked for": Case(answers, upload_when_asked, rivals=1),
     "both directions": Case(echoes, talk),

@@ -8,8 +8,9 @@ import pytest
 import trio
 
 import penstock
+from tests.support.early_ends import leave_cancelled, stop_at_done
 from tests.support.h2_server import CANCEL, H2Server, Incoming, Response
-from tests.support.scene import Scene, assert_at_rest, scene, settle
+from tests.support.scene import assert_at_rest, scene, settle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,13 +35,6 @@ def events_then_end_after(pause: float) -> H2Server:
         await trio.sleep(pause)
 
     return serves(body)
-
-
-async def stop_at_done(s: Scene) -> None:
-    async with s.client.sse("POST", s.url, json={}) as events:
-        async for event in events:
-            if event.data == "[DONE]":
-                break
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.03, 0.09])
@@ -112,16 +106,7 @@ async def test_a_body_of_which_more_is_known_to_come_is_reset_at_once(
 async def test_a_cancelled_caller_resets_at_once(low_level: bool, autojump_clock: MockClock) -> None:
     server = events_then_end_after(0.05)
     async with scene(server, http1=False) as s:
-        with trio.CancelScope() as scope:
-            if low_level:
-                async with s.pool.acquire(s.url) as lease:
-                    await lease.request("GET", "/")
-                    await lease.read()
-                    scope.cancel()
-            else:
-                async with s.client.sse("GET", s.url) as events:
-                    await anext(events)
-                    scope.cancel()
+        scope = await leave_cancelled(s, low_level=low_level)
         assert scope.cancelled_caught is False
         left = trio.current_time()
         await settle(0.001)
