@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import trio
 
+from penstock._client.client import Client
 from penstock._config import PoolConfig, Timeouts
 from penstock._errors import ReadError
 from penstock._events import CloseReason
@@ -178,3 +179,9 @@ class FakePool:
         lease = FakeLease(answer, len(self.leases) + 1)
         self.leases.append(lease)
         return answer.head, lease
+
+
+def client_for(answer: Answer, **options: Any) -> tuple[Client, FakePool]:
+    """A client whose every request gets this answer, and the pool it has."""
+    pool = FakePool(lambda sent: answer)
+    return Client(pool, **options), pool  # type: ignore[arg-type]

@@ -23,14 +23,9 @@ from penstock._errors import (
     StreamConsumed,
 )
 
-from .fake_pool import Answer, FakePool
+from .fake_pool import Answer, FakePool, client_for
 
 STREAM = {"content-type": "text/event-stream; charset=utf-8"}
-
-
-def client_for(answer: Answer, **options: Any) -> tuple[Client, FakePool]:
-    pool = FakePool(lambda sent: answer)
-    return Client(pool, **options), pool  # type: ignore[arg-type]
 
 
 async def test_events_arrive_one_by_one() -> None:
@@ -294,9 +289,10 @@ async def test_an_event_timeout_is_a_number(wrong: Any) -> None:
         client.sse("GET", "https://h", event_timeout=wrong)
 
 
-async def test_a_context_is_entered_once() -> None:
-    client, pool = client_for(Answer(200, STREAM))
-    context = client.sse("GET", "https://h")
+@pytest.mark.parametrize(("ask", "kind"), [(Client.sse, "text/event-stream"), (Client.json_lines, "application/jsonl")])
+async def test_a_context_is_entered_once(ask: Any, kind: str) -> None:
+    client, pool = client_for(Answer(200, {"content-type": kind}))
+    context = ask(client, "GET", "https://h")
     async with context:
         pass
     with pytest.raises(RuntimeError, match="opened before"):

@@ -15,7 +15,6 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock._client.client import Client
 from penstock._client.response import Response
 from penstock._config import Timeouts
 from penstock._errors import (
@@ -30,12 +29,7 @@ from penstock._errors import (
     StreamError,
 )
 
-from .fake_pool import Answer, FakePool
-
-
-def client_for(answer: Answer, **options: Any) -> tuple[Client, FakePool]:
-    pool = FakePool(lambda sent: answer)
-    return Client(pool, **options), pool  # type: ignore[arg-type]
+from .fake_pool import Answer, client_for
 
 
 async def get(answer: Answer, method: str = "GET") -> Response:

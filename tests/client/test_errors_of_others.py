@@ -103,6 +103,20 @@ def raising(error: Exception) -> Callable[[], Any]:
     return fields
 
 
+class SecondTime:
+    """Trailers that are there for the first request, and raise for the next."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.asked = 0
+
+    def __call__(self) -> dict[str, str]:
+        self.asked += 1
+        if self.asked == 2:
+            raise self.error
+        return {"x-sum": "1"}
+
+
 WAYS: dict[str, Callable[[Exception], dict[str, Any]]] = {
     "an async generator": as_content(pieces),
     "a generator": as_content(plain_pieces),
@@ -206,19 +220,13 @@ async def test_so_it_does_after_a_redirect(autojump_clock: MockClock) -> None:
 
     error = penstock.ReadError("the other broke")
     before = facts(error)
-    asked = 0
-
-    def fields() -> Any:
-        nonlocal asked
-        asked += 1
-        if asked == 2:
-            raise error
-        return {"x-sum": "1"}
+    fields = SecondTime(error)
 
     async with scene(moves) as s:
         with pytest.raises(penstock.ReadError) as caught:
             await s.client.put(s.url + "/old", content=b"a", trailers=fields, follow_redirects=True)
         assert caught.value is error
+        assert fields.asked == 2
         assert facts(error) == before
 
 
@@ -261,14 +269,7 @@ async def test_it_is_no_reason_to_ask_for_an_event_stream_again(autojump_clock: 
             await peer.respond(200, [(b"content-type", b"text/event-stream")], b"id: 1\ndata: x\n\n")
 
     error = penstock.ReadError("the other broke")
-    asked = 0
-
-    def fields() -> Any:
-        nonlocal asked
-        asked += 1
-        if asked == 2:
-            raise error
-        return {"x-sum": "1"}
+    fields = SecondTime(error)
 
     async with scene(events) as s:
         options: Any = {"content": b"a", "trailers": fields, "reconnect": penstock.Reconnect(max_attempts=5)}
@@ -277,7 +278,7 @@ async def test_it_is_no_reason_to_ask_for_an_event_stream_again(autojump_clock: 
             with pytest.raises(penstock.ReadError) as caught:
                 await anext(stream)
         assert caught.value is error
-        assert asked == 2
+        assert fields.asked == 2
 
 
 @pytest.mark.parametrize("http1", [True, False])

@@ -11,7 +11,6 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock._client.client import Client
 from penstock._client.iterators import JSONLineIterator
 from penstock._errors import (
     ContentTypeError,
@@ -24,14 +23,9 @@ from penstock._errors import (
     StreamConsumed,
 )
 
-from .fake_pool import Answer, FakePool
+from .fake_pool import Answer, client_for
 
 STREAM = {"content-type": "application/x-ndjson; charset=utf-8"}
-
-
-def client_for(answer: Answer, **options: Any) -> tuple[Client, FakePool]:
-    pool = FakePool(lambda sent: answer)
-    return Client(pool, **options), pool  # type: ignore[arg-type]
 
 
 async def values_of(*pieces: bytes, **options: Any) -> list[Any]:
@@ -160,16 +154,6 @@ async def test_any_response_can_be_read_as_json_lines() -> None:
         assert [value async for value in response.aiter_json_lines()] == [1, 2]
         with pytest.raises(StreamConsumed):
             response.aiter_json_lines()
-
-
-async def test_a_context_is_entered_once() -> None:
-    client, _ = client_for(Answer(200, STREAM))
-    context = client.json_lines("GET", "https://h")
-    async with context:
-        pass
-    with pytest.raises(RuntimeError, match="opened before"):
-        async with context:
-            raise AssertionError
 
 
 class Pieces:
