@@ -340,34 +340,22 @@ def undone(text: str) -> str:
     return text.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
 
 
-@given(
-    st.lists(st.tuples(ODD, ODD), max_size=3),
-    st.lists(st.tuples(ODD, st.none() | ODD, SENT, st.none() | ODD, st.dictionaries(ODD, ODD, max_size=2)), max_size=4),
-)
-@example([], [('a"; filename="x', "b\r\nContent-Type: text/html", b"", None, {})])
-@example([("a\r\n\r\ninjected", "x\r\n--b")], [])
-def test_nothing_that_a_caller_passes_makes_another_part_or_header(
-    fields: list[tuple[str, str]], files: list[tuple[str, str | None, bytes, str | None, dict[str, str]]]
-) -> None:
-    boundary = b"0123456789abcdef0123456789abcdef"
-    try:
-        body, kind = make_multipart(
-            fields,
-            [
-                (name, (filename, content, content_type, headers))
-                for name, filename, content, content_type, headers in files
-            ],
-            boundary=boundary,
-        )
-    except (ValueError, LocalProtocolError):
-        return
+Fields = list[tuple[str, str]]
+Files = list[tuple[str, tuple[str | None, bytes, str | None, dict[str, str]]]]
+
+BOUNDARY = b"0123456789abcdef0123456789abcdef"
+
+
+def check(made: tuple[RequestBody, bytes], fields: Fields, files: Files) -> None:
+    """The parser finds these parts, with these headers and contents, and nothing else."""
+    body, kind = made
     assert body.small is not None
-    parts = parse(body.small, boundary)
+    parts = parse(body.small, BOUNDARY)
     assert len(parts) == len(fields) + len(files)
     for (name, text), part in zip(fields, parts, strict=False):
         assert part.content == text.encode()
         assert part.headers == [(b"Content-Disposition", f'form-data; name="{undone(name)}"'.encode())]
-    for (name, filename, content, content_type, headers), part in zip(files, parts[len(fields) :], strict=True):
+    for (name, (filename, content, content_type, headers)), part in zip(files, parts[len(fields) :], strict=True):
         assert part.content == content
         shown = f'form-data; name="{undone(name)}"'
         if filename is not None:
@@ -376,4 +364,35 @@ def test_nothing_that_a_caller_passes_makes_another_part_or_header(
         has_type = filename is not None or content_type is not None
         assert len(part.headers) == 1 + has_type + len(headers)
         assert all(b"\r" not in value and b"\n" not in value for _, value in part.headers)
-    assert kind.endswith(boundary)
+    assert kind.endswith(BOUNDARY)
+
+
+@given(
+    st.lists(st.tuples(ODD, ODD), max_size=3),
+    st.lists(
+        st.tuples(ODD, st.tuples(st.none() | ODD, SENT, st.none() | ODD, st.dictionaries(ODD, ODD, max_size=2))),
+        max_size=4,
+    ),
+)
+@example([], [('a"; filename="x', ("b\r\nContent-Type: text/html", b"", None, {}))])
+@example([("a\r\n\r\ninjected", "x\r\n--b")], [])
+def test_nothing_that_a_caller_passes_makes_another_part_or_header(fields: Fields, files: Files) -> None:
+    try:
+        made = make_multipart(fields, files, boundary=BOUNDARY)
+    except (ValueError, LocalProtocolError):
+        return
+    check(made, fields, files)
+
+
+# What names and headers may hold, also where it would end a line, a quote or a parameter if nobody escaped it.
+NAMES = st.text('ab"\\;:=, \r\né\u2028-%', max_size=12)
+HEADERS = st.dictionaries(st.sampled_from(["X-A", "x-b"]), st.sampled_from(["", "1", '"; a=b']))
+KINDS = st.none() | st.sampled_from(["a/b", 'a/b; c="d"'])
+
+
+@given(
+    st.lists(st.tuples(NAMES, NAMES), max_size=3),
+    st.lists(st.tuples(NAMES, st.tuples(st.none() | NAMES, SENT, KINDS, HEADERS)), min_size=1, max_size=4),
+)
+def test_what_can_be_escaped_is_sent(fields: Fields, files: Files) -> None:
+    check(make_multipart(fields, files, boundary=BOUNDARY), fields, files)
