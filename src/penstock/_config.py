@@ -89,6 +89,17 @@ class Timeouts:
     total: float | None = attrs.field(default=None, validator=seconds())
 
 
+def check_timeouts(timeouts: object) -> Timeouts:
+    """Return what may be a `timeouts=` argument that is not None.
+
+    Raises:
+        TypeError: it is no `Timeouts`.
+    """
+    if not isinstance(timeouts, Timeouts):
+        raise TypeError(f"timeouts must be a Timeouts or None, not {timeouts!r}")
+    return timeouts
+
+
 @attrs.frozen(kw_only=True)
 class PoolConfig:
     """All settings of a pool. Every field is checked when the object is made.

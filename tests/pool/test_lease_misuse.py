@@ -151,6 +151,16 @@ async def test_what_is_no_place_or_limit_is_refused_before_anything_happens(
         assert s.pool.statistics().counts.acquires == 0
 
 
+@pytest.mark.parametrize("name", ["request", "start"])
+async def test_what_is_no_limit_of_an_exchange_is_refused_before_it_begins(
+    name: str, autojump_clock: MockClock
+) -> None:
+    async with scene() as s, s.pool.acquire(s.url) as lease:
+        with pytest.raises(TypeError, match="timeouts must be a Timeouts or None, not 5"):
+            await getattr(lease, name)("GET", "/", timeouts=5)
+        assert (await lease.request("GET", "/")).status == 200
+
+
 @pytest.mark.parametrize("scheme", ["HTTPS", "ftp", ""])
 async def test_an_origin_made_by_hand_is_checked(scheme: str, autojump_clock: MockClock) -> None:
     async with scene() as s:

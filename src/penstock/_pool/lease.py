@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .._config import check_timeouts
 from .._core.planning import Phase
 from .._errors import (
     LocalProtocolError,
@@ -130,6 +131,7 @@ class Lease:
         Raises:
             LocalProtocolError: something in the request is not allowed, or the lease was used before.
             TransportError: the exchange failed. The connection is closed then, as it is after a cancellation.
+            TypeError: an argument has the wrong type.
         """
         request = self._prepare(method, target, headers, make_body(content), trailers=trailers, timeouts=timeouts)
         with self._timer as timer:
@@ -151,6 +153,7 @@ class Lease:
         Raises:
             LocalProtocolError: something in the request is not allowed, or the lease was used before.
             TransportError: the connection has ended meanwhile.
+            TypeError: an argument has the wrong type.
         """
         body = PushedBody()
         try:
@@ -175,11 +178,11 @@ class Lease:
     ) -> WireRequest:
         """Check everything before anything is sent."""
         self._runner.check_caller()
+        timer = self._timer if timeouts is None else PhaseTimer(check_timeouts(timeouts))
         fields = headers.items() if hasattr(headers, "items") else headers
         request = build_request(self.origin, method, target, fields, body, trailers=make_trailers(trailers))
         self.label = self.label or f"{method} {self.origin}{target.partition('?')[0]}"
-        if timeouts is not None:
-            self._timer = PhaseTimer(timeouts)
+        self._timer = timer
         self._check_quiet()
         return request
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
-from .._config import PoolConfig, Timeouts, Upstream
+from .._config import PoolConfig, Upstream, check_timeouts
 from .._core.planning import Phase
 from .._errors import (
     ConnectError,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from .._config import Timeouts
     from .._core.endpoint import Endpoint
     from .._http.body import Content
     from .._http.exchange import ResponseHead
@@ -187,10 +188,7 @@ class Pool:
             ConnectError: the dial on this caller's behalf failed.
         """
         check_place(priority, tenant)
-        if timeouts is None:
-            timeouts = self.timeouts
-        elif not isinstance(timeouts, Timeouts):
-            raise TypeError(f"timeouts must be a Timeouts, not {timeouts!r}")
+        timeouts = self.timeouts if timeouts is None else check_timeouts(timeouts)
         return Acquire(self._runner, to_origin(origin), priority, tenant, timeouts)
 
     async def exchange(
@@ -238,10 +236,7 @@ class Pool:
         if priority != 0 or tenant is not None:
             check_place(priority, tenant)
         check_affinity(affinity)
-        if timeouts is None:
-            timeouts = self.timeouts
-        elif not isinstance(timeouts, Timeouts):
-            raise TypeError(f"timeouts must be a Timeouts, not {timeouts!r}")
+        timeouts = self.timeouts if timeouts is None else check_timeouts(timeouts)
         check_retry(retry)
         where = to_origin(origin)
         if server_name is not None:
