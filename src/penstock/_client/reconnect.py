@@ -6,6 +6,7 @@ from typing import Final
 
 import attrs
 
+from .._core.backoff import doubled
 from .._core.retry_policy import judge_error
 from .._errors import HTTPStatusError, RequestError, TimeoutException, TLSError
 from .._retry_config import RETRY_STATUSES, RetryPolicy
@@ -16,9 +17,6 @@ _TRANSIENT: Final = RetryPolicy()
 
 #: The shortest delay that a server may set, and that is doubled: `retry: 0` must not make a loop without a pause.
 SHORTEST_DELAY: Final = 0.5
-
-#: Doubling more often than this changes nothing: every longest delay is reached by then.
-_MAX_DOUBLINGS: Final = 40
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +49,7 @@ class Reconnect:
         base = self.delay if retry is None else max(retry, SHORTEST_DELAY)
         if attempt > 1:
             base = max(base, SHORTEST_DELAY)
-        full = min(self.max_delay, base * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
+        full = doubled(attempt, base=base, longest=self.max_delay)
         return full * (1.0 + self.jitter * chance)
 
 

@@ -15,5 +15,9 @@ _MAX_DOUBLINGS = 40
 
 def pause(count: int, *, base: float, longest: float, chance: float) -> float:
     """Seconds of the `count`-th pause in a row (from 1); `chance` is from 0 to 1."""
-    full = min(longest, base * 2.0 ** min(count - 1, _MAX_DOUBLINGS))
-    return full * (1.0 - 0.5 * chance)
+    return doubled(count, base=base, longest=longest) * (1.0 - 0.5 * chance)
+
+
+def doubled(count: int, *, base: float, longest: float) -> float:
+    """Seconds of the `count`-th pause in a row (from 1) before chance has its part."""
+    return min(longest, base * 2.0 ** min(count - 1, _MAX_DOUBLINGS))

@@ -36,6 +36,7 @@ from .._errors import (
     WriteTimeout,
 )
 from .._events import RetryReason, RetryRefusal
+from .backoff import doubled
 from .retry import IDEMPOTENT
 
 if TYPE_CHECKING:
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 # They would end the same way again.
 _HOPELESS = (CertificateError, PinMismatch, AddressNotAllowed)
 _LOST = frozenset({ProtocolReason.TRUNCATED, ProtocolReason.RESET, ProtocolReason.GOAWAY})
-
-# Doubling more often than this changes nothing: every longest pause is reached by then.
-_MAX_DOUBLINGS = 40
 
 
 def judge_answer(
@@ -121,7 +119,7 @@ def pause(policy: RetryPolicy, count: int, *, asked: float | None, chance: float
         asked: the pause that the server asked for, which is made no shorter; None if it asked for none.
         chance: from 0 to 1.
     """
-    longest = min(policy.backoff_max, policy.backoff * 2.0 ** min(count - 1, _MAX_DOUBLINGS))
+    longest = doubled(count, base=policy.backoff, longest=policy.backoff_max)
     own = longest * chance
     # Above what was asked, so that those who were told the same number come apart; "now" asks for no storm.
     return own if asked is None else max(own, asked + min(longest, asked) * chance)
