@@ -259,9 +259,7 @@ class Client:
         again = call
         if call.retry is not None:
             again = self._compose("sse", method, url, {**options, "retry": None}, kind=StreamKind.EVENTS)
-        reconnections = Reconnections(
-            again, self._open_stream, reconnect, chance=self._chance, pause=self._pause, event_timeout=event_timeout
-        )
+        reconnections = Reconnections(again, self._open_stream, reconnect, chance=self._chance, pause=self._pause)
         return EventStreamContext(self._open_stream, call, event_timeout=event_timeout, reconnections=reconnections)
 
     def json_lines(self, method: str, url: str, **options: Unpack[RequestOptions]) -> JSONLineStreamContext:

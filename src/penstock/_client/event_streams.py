@@ -53,7 +53,7 @@ class EventStream:
 
     __slots__ = ("_event_timeout", "_events", "response")
 
-    def __init__(self, response: Response, *, event_timeout: float | None = None) -> None:
+    def __init__(self, response: Response, *, event_timeout: float | None) -> None:
         self.response = response
         self._event_timeout = event_timeout
         self._events = response._iterate_events(event_timeout, last_event_id=_asked_from(response._call))
@@ -96,10 +96,9 @@ class Reconnections:
         policy: how often and how soon.
         chance: a random number from 0 to 1.
         pause: waits so many seconds; False if the pool's end ended the wait.
-        event_timeout: of the answers.
     """
 
-    __slots__ = ("call", "chance", "event_timeout", "open", "pause", "policy")
+    __slots__ = ("call", "chance", "open", "pause", "policy")
 
     def __init__(
         self,
@@ -109,14 +108,12 @@ class Reconnections:
         *,
         chance: Callable[[], float],
         pause: Callable[[float], Coroutine[Any, Any, bool]],
-        event_timeout: float | None,
     ) -> None:
         self.call = call
         self.open = open_stream
         self.policy = policy
         self.chance = chance
         self.pause = pause
-        self.event_timeout = event_timeout
 
 
 class ReconnectingEventStream(EventStream):
@@ -124,8 +121,10 @@ class ReconnectingEventStream(EventStream):
 
     __slots__ = ("_again", "_asking", "_attempts", "_state", "_total_at")
 
-    def __init__(self, response: Response, again: Reconnections, *, total_at: float) -> None:
-        super().__init__(response, event_timeout=again.event_timeout)
+    def __init__(
+        self, response: Response, again: Reconnections, *, event_timeout: float | None, total_at: float
+    ) -> None:
+        super().__init__(response, event_timeout=event_timeout)
         self._again = again
         self._total_at = total_at
         self._attempts = 0
@@ -181,7 +180,7 @@ class ReconnectingEventStream(EventStream):
         if response.status_code == 204:
             await response.aclose()
             raise StopAsyncIteration
-        self._events = response._iterate_events(self._again.event_timeout, last_event_id=place, retry=retry)
+        self._events = response._iterate_events(self._event_timeout, last_event_id=place, retry=retry)
         self._state = StreamState.GOES_ON
 
     @property
@@ -276,7 +275,9 @@ class EventStreamContext:
         if again is None:
             self._events = EventStream(response, event_timeout=self._event_timeout)
         else:
-            self._events = ReconnectingEventStream(response, again, total_at=total_at)
+            self._events = ReconnectingEventStream(
+                response, again, event_timeout=self._event_timeout, total_at=total_at
+            )
         return self._events
 
     async def __aexit__(self, *error: object) -> None:
