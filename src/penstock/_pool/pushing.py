@@ -7,6 +7,7 @@ lease that is given up, or dropped, ends the exchange and with it the task.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import trio
@@ -69,6 +70,14 @@ class Push:
                 self.giving.cancel()
 
 
+class PushState(Enum):
+    """Where the sender is."""
+
+    OPEN = "a piece may be sent"
+    SENDING = "a task sends one"
+    FINISHED = "there are no more"
+
+
 class PushedRequest:
     """A request that is being sent, made by `Lease.start`.
 
@@ -76,21 +85,26 @@ class PushedRequest:
     `finish` does: over HTTP/1.1 with the connection, over HTTP/2 with the stream.
     """
 
-    __slots__ = ("_is_finished", "_is_sending", "_lease", "_push", "_runner")
+    __slots__ = ("_lease", "_push", "_runner", "_state")
 
     def __init__(self, runner: Runner, lease: Lease, push: Push) -> None:
         self._runner = runner
         self._lease = lease
         self._push = push
-        self._is_finished = False
-        self._is_sending = False
+        self._state = PushState.OPEN
 
     def __repr__(self) -> str:
-        state = "finished" if self._is_finished else "answered" if self._push.done.is_set() else "being sent"
+        state = (
+            "finished"
+            if self._state is PushState.FINISHED
+            else "answered"
+            if self._push.done.is_set()
+            else "being sent"
+        )
         return f"<PushedRequest over {self._lease!r}, {state}>"
 
     async def send(self, data: bytes) -> bool:
-        """Send a piece of the content; returns when the piece before it was sent.
+        """Send a piece of the content, of bytes; returns when the piece before it was sent.
 
         The write time-out holds while the server takes nothing, not while you prepare the next piece.
 
@@ -102,19 +116,20 @@ class PushedRequest:
             StreamClosed: the lease was given up.
             LocalProtocolError: the request was finished, or another task is sending.
             TransportError: the exchange has failed. The lease is given back then.
+            TypeError: the piece is not of bytes; the request goes on.
         """
         self._check()
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"data must be bytes, not {type(data).__name__}")
         push = self._push
-        self._is_sending = True
+        self._state = PushState.SENDING
         try:
             is_taken = await self._hand_over(bytes(data))
         except BaseException:
             self._lease.discard(CloseReason.CANCELLED_MID_EXCHANGE)
             raise
         finally:
-            self._is_sending = False
+            self._state = PushState.OPEN
         if push.error is not None:
             self._raise(push.error)
         return is_taken
@@ -129,7 +144,7 @@ class PushedRequest:
             Exception: whatever the function for the trailers raised, as itself.
         """
         self._check()
-        self._is_finished = True
+        self._state = PushState.FINISHED
         push = self._push
         push.body.end()
         try:
@@ -145,11 +160,11 @@ class PushedRequest:
 
     def _check(self) -> None:
         self._runner.check_caller()
-        if self._is_finished:
+        if self._state is PushState.FINISHED:
             raise LocalProtocolError("the request was finished", origin=self._lease.origin, phase="write")
         if self._lease.is_released:
             raise StreamClosed("the lease of this request was given up")
-        if self._is_sending:
+        if self._state is PushState.SENDING:
             raise LocalProtocolError("another task is sending", origin=self._lease.origin, phase="write")
 
     async def _hand_over(self, piece: bytes) -> bool:
