@@ -89,8 +89,7 @@ class Tries:
     def goes_on_after(self, head: ResponseHead, exchange: Exchange, lease: Lease, timer: PhaseTimer) -> bool:
         """Whether there is another try after this answer; its lease is given up then."""
         self._sent = "fully"
-        is_whole = self._request.body.is_replayable or not exchange.body_begun
-        if head.status == MISDIRECTED and self._replays == 0 and is_whole:
+        if head.status == MISDIRECTED and self._replays == 0 and self._has_whole_body(exchange):
             lease.misdirected()
             self._replay(RetryReason.MISDIRECTED, lease, status=head.status, fresh=True)
             return True
@@ -99,8 +98,7 @@ class Tries:
             return False
         hint = parse_retry_hint(head.headers, time.time())
         verdict = judge_answer(policy, status=head.status, method=self._request.method, should_retry=hint.should_retry)
-        begun = exchange.body_begun
-        if not self._is_admitted(verdict, timer, body_begun=begun, asked=hint.after, status=head.status):
+        if not self._is_admitted(verdict, exchange, timer, asked=hint.after, status=head.status):
             return False
         lease.release_soon()
         return True
@@ -122,8 +120,7 @@ class Tries:
         policy = self._policy
         if policy is not None:
             verdict = judge_error(policy, failure, method=self._request.method, is_keyed=self._is_keyed(policy))
-            begun = exchange is not None and exchange.body_begun
-            if self._is_admitted(verdict, timer, body_begun=begun, error=failure):
+            if self._is_admitted(verdict, exchange, timer, error=failure):
                 timer.forgive()
                 return True
         for told in (error, failure):
@@ -142,6 +139,10 @@ class Tries:
     def _endpoint(self) -> Endpoint:
         return self._runner.endpoint(self._origin, self._server_name)
 
+    def _has_whole_body(self, exchange: Exchange | None) -> bool:
+        """Whether another try, after one that got this exchange, if any, can send the body from its first byte."""
+        return exchange is None or not exchange.body_begun or self._request.body.is_replayable
+
     def _is_keyed(self, policy: RetryPolicy) -> bool:
         name = (policy.idempotency_key or "idempotency-key").lower().encode()
         return any(field == name for field, _ in self._request.headers)
@@ -151,7 +152,6 @@ class Tries:
             return False
         if not (exchange.refused or isinstance(error, ReadError | WriteError)):
             return False
-        body = self._request.body
         verdict = may_replay(
             refused=exchange.refused,
             going_away=exchange.outcome is not None and exchange.outcome.close is CloseReason.GOAWAY,
@@ -159,7 +159,7 @@ class Tries:
             request_sent=exchange.request_sent,
             answer_begun=exchange.response_started,
             method=self._request.method,
-            replayable_body=body.is_replayable or not exchange.body_begun,
+            replayable_body=self._has_whole_body(exchange),
             attempt=self._replays + 1,
         )
         if verdict.is_allowed:
@@ -185,9 +185,9 @@ class Tries:
     def _is_admitted(
         self,
         verdict: RetryReason | RetryRefusal | None,
+        exchange: Exchange | None,
         timer: PhaseTimer,
         *,
-        body_begun: bool = True,
         asked: float | None = None,
         status: int | None = None,
         error: RequestError | None = None,
@@ -201,7 +201,7 @@ class Tries:
         decided: float | RetryRefusal
         if isinstance(verdict, RetryRefusal):
             decided = verdict
-        elif body_begun and not self._request.body.is_replayable:
+        elif not self._has_whole_body(exchange):
             decided = RetryRefusal.BODY_CONSUMED
         else:
             retries = len(self.records) - self._replays
