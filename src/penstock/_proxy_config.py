@@ -17,7 +17,7 @@ from ._grammar import TOKEN, VALUE
 from ._secrets import hide_secrets, is_secret
 from ._tls_config import TLSConfig
 from ._types import HeaderList
-from ._url import parse_origin
+from ._url import to_place
 
 #: The kinds of proxies with the ports that they have unless the URL says otherwise, as curl has them.
 PROXY_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
@@ -29,7 +29,6 @@ _ALIASES: Final = {"socks": "socks5h"}
 _LONGEST_FOR_SOCKS: Final = 255
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z0-9]+)://(?:(?P<user>[^/?#\s]*)@)?(?P<place>[^/?#@\s]+)/?")
-_PORT = re.compile(r":[0-9]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 #: Fields that say where the tunnel leads, how long a message is, or what becomes of the connection.
@@ -201,15 +200,13 @@ def _split(url: object) -> tuple[str, str | None]:
     scheme = _ALIASES.get(scheme, scheme)
     if scheme not in PROXY_PORTS:
         raise ValueError(f"proxy: the scheme of the url must be one of {', '.join([*PROXY_PORTS, *_ALIASES])}")
-    place = match["place"]
     try:
-        origin = parse_origin(f"http://{place}")
+        host, port = to_place(match["place"])
     except InvalidURL:
         # Without its words: a password that was not encoded may be what it found in the place of a port.
         raise ValueError("proxy: the host or the port in the url cannot be used") from None
-    port = origin.port if _PORT.search(place.rpartition("]")[2]) else PROXY_PORTS[scheme]
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    return f"{scheme}://{host}:{port}", match["user"]
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}:{PROXY_PORTS[scheme] if port is None else port}", match["user"]
 
 
 def _decode(text: str) -> str:

@@ -13,7 +13,7 @@ import attrs
 from ._environment import trusted_environ
 from ._errors import InvalidURL
 from ._proxy_config import Proxy
-from ._url import parse_origin
+from ._url import to_place
 
 if TYPE_CHECKING:
     from ._types import Origin
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 ProxyMapping = Mapping[str, "str | Proxy | None"]
 
 _PATTERN = re.compile(r"(?P<scheme>all|https?)://(?P<place>[^/?#@\s]*)", re.IGNORECASE)
-_PORT = re.compile(r":[0-9]+")
 _EVERYWHERE = re.compile(r"\*(:[0-9]+)?")
 _SEPARATORS = re.compile(r"[,\s]+")
 
@@ -201,12 +200,13 @@ def _to_rule(pattern: object, proxy: object) -> _Rule:
             raise InvalidURL("")
         scheme, place = match["scheme"].lower(), match["place"]
         if place in ("", "*"):
-            hosts = _Hosts(None, "", None)
+            hosts = _EVERY_HOST
         elif place.startswith("*."):
-            below = _to_hosts(place[2:])
-            hosts = _Hosts(None, f".{below.name}", below.port)
+            name, port = to_place(place[2:])
+            hosts = _Hosts(None, f".{name}", port)
         else:
-            hosts = _to_hosts(place)
+            name, port = to_place(place)
+            hosts = _Hosts(name, None, port)
     except InvalidURL:
         raise ValueError(
             f"proxy: {_shown(pattern)} is no pattern; use 'all://', 'http://' or 'https://', alone or with 'host' or "
@@ -217,12 +217,6 @@ def _to_rule(pattern: object, proxy: object) -> _Rule:
     if proxy is not None and not isinstance(proxy, Proxy):
         raise TypeError(f"proxy: {_shown(pattern)} must lead to a str, a Proxy or None, not a {type(proxy).__name__}")
     return _Rule(scheme, hosts, proxy)
-
-
-def _to_hosts(place: str) -> _Hosts:
-    """One host, with a port if one is written."""
-    origin = parse_origin(f"http://{place}")
-    return _Hosts(origin.host, None, origin.port if _PORT.search(place.rpartition("]")[2]) else None)
 
 
 def _shown(text: str) -> str:
@@ -257,16 +251,15 @@ def _to_exception(entry: object) -> _Hosts | _Addresses:
 def _to_excepted_hosts(entry: str) -> _Hosts:
     everywhere = _EVERYWHERE.fullmatch(entry)
     if everywhere is not None:
-        return _Hosts(None, "", _to_hosts(f"any{everywhere[1] or ''}").port)
+        return _Hosts(None, "", to_place(f"any{everywhere[1] or ''}")[1])
     if entry.count(":") > 1 and not entry.startswith("["):
         # An IPv6 address may stand without brackets where there is no port.
         entry = f"[{entry}]"
     only_below = entry.startswith("*.")
-    hosts = _to_hosts(entry[2:] if only_below else entry.removeprefix("."))
-    name = hosts.name or ""
+    name, port = to_place(entry[2:] if only_below else entry.removeprefix("."))
     if _is_address(name):
-        return hosts
-    return _Hosts(None if only_below else name, f".{name}", hosts.port)
+        return _Hosts(name, None, port)
+    return _Hosts(None if only_below else name, f".{name}", port)
 
 
 def _is_address(host: str) -> bool:

@@ -23,6 +23,7 @@ _PORT_FOLLOWS = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
 _AUTHORITY = re.compile(r"//([^/?#]*)")
 _HOST_NAME = re.compile(r"[a-z0-9_\-]{1,63}(?:\.[a-z0-9_\-]{1,63})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_WRITTEN_PORT = re.compile(r":[0-9]+\Z")
 # The URL standard's path and special-query percent-encode sets, complemented; what is left of them after _FORBIDDEN.
 _UNSAFE_IN_PATH = re.compile(r'["#<>?^`{}]|[^\x21-\x7e]')
 _UNSAFE_IN_QUERY = re.compile(r"""["#<>']|[^\x21-\x7e]""")
@@ -137,6 +138,16 @@ def to_origin(origin: str | Origin) -> Origin:
     if scheme not in DEFAULT_PORTS:
         raise UnsupportedProtocol(f"the scheme must be http or https, not {scheme[:64]!r}")
     return parse_origin(str(origin))
+
+
+def to_place(text: str) -> tuple[str, int | None]:
+    """A host as origins have it, and the port if one is written: "host", "host:port", an IPv6 address in brackets.
+
+    Raises:
+        InvalidURL: it is neither.
+    """
+    origin = parse_origin(f"http://{text}")
+    return origin.host, origin.port if _WRITTEN_PORT.search(text) else None
 
 
 def to_server_name(name: str) -> str:
