@@ -25,6 +25,7 @@ FLOORS = {
     "_http2_config": 0,
     "_proxy_config": 0,
     "_secrets": 0,
+    "_callers_code": 0,
     "_grammar": 0,
     "_proxy_rules": 0,
     "_environment": 0,

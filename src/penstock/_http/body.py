@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 
 import trio
 
+from .._callers_code import CallersCode
 from .._errors import LocalProtocolError, StreamConsumed
-from .callers_code import CallersCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

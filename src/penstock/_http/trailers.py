@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .callers_code import CallersCode
+from .._callers_code import CallersCode
 from .fields import refused
 from .headers import HeaderArgument, to_fields
 

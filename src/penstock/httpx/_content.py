@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from .. import PenstockError
+from .._callers_code import CallersCode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from .. import PenstockError
 
 
 class RequestStream:
@@ -19,42 +21,37 @@ class RequestStream:
 
     Attributes:
         is_replayable: likewise; the pool asks for it.
-        raised: the error of ours that came out of it, if one did. It tells of another exchange.
     """
 
-    __slots__ = ("_pieces", "_stream", "is_replayable", "raised")
+    __slots__ = ("_code", "_pieces", "_stream", "is_replayable")
 
     def __init__(self, stream: Any, *, is_replayable: bool) -> None:
         self._stream = stream
         self._pieces: AsyncIterator[bytes] | None = None
         self.is_replayable = is_replayable
-        self.raised: PenstockError | None = None
+        self._code = CallersCode()
+
+    @property
+    def raised(self) -> PenstockError | None:
+        """The error of ours that came out of it, if one did."""
+        return self._code.raised
 
     def __aiter__(self) -> Self:
-        try:
+        with self._code:
             self._pieces = aiter(self._stream)
-        except PenstockError as error:
-            self.raised = error
-            raise
         return self
 
     async def __anext__(self) -> bytes:
         assert self._pieces is not None
-        try:
+        with self._code:
             return await anext(self._pieces)
-        except PenstockError as error:
-            self.raised = error
-            raise
 
     async def aclose(self) -> None:
         """Finish a generator that will not be read to its end."""
         close = getattr(self._pieces, "aclose", None)
         if close is not None:
-            try:
+            with self._code:
                 await close()
-            except PenstockError as error:
-                self.raised = error
-                raise
 
 
 def is_replayable_form(stream: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import PenstockError
+from ._errors import PenstockError
 
 if TYPE_CHECKING:
     from types import TracebackType
