@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from .._errors import LocalProtocolError
+from .announced import AnnouncedLength
 from .upload import failure_of, wait_permitted
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class HTTP2Upload:
 
     async def _send_body(self, timer: PhaseTimer) -> None:
         body = self._request.body
-        left = self._request.content_length
+        announced = AnnouncedLength(self._request.content_length)
         if self.permit is not None:
             self._disarm(timer)
             await wait_permitted(self.permit)
@@ -116,18 +116,14 @@ class HTTP2Upload:
                 await self._count_turn(timer)
                 continue
             view = view.cast("B")
-            if left is not None:
-                left -= len(view)
-                if left < 0:
-                    raise self._mismatch("more")
+            announced.take(len(view))
             while view:
                 room = await self._wait_for_room(timer)
                 self._connection.session.send_data(self.stream, view[:room], end_stream=False)
                 self._connection.wake_writer()
                 view = view[room:]
                 await self._count_turn(timer)
-        if left:
-            raise self._mismatch("fewer")
+        announced.end()
 
     def _finish(self) -> None:
         session = self._connection.session
@@ -179,7 +175,3 @@ class HTTP2Upload:
         """Once the head is there, the timer belongs to whoever reads."""
         if not self._exchange.has_head:
             timer.disarm()
-
-    def _mismatch(self, word: str) -> LocalProtocolError:
-        length = self._request.content_length
-        return LocalProtocolError(f"the request body has {word} than the {length} bytes announced", phase="write")

@@ -10,6 +10,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from .._errors import LocalProtocolError
+from .announced import AnnouncedLength
 from .body import COALESCE, BytesBody
 from .parts import file_parts, text_part
 
@@ -29,12 +30,12 @@ class MultipartBody:
     Its length is known where that of every part is, and it can be sent again where every part can.
     """
 
-    __slots__ = ("_begun", "_bodies", "_index", "_left", "is_replayable", "length", "small")
+    __slots__ = ("_begun", "_bodies", "_index", "_told", "is_replayable", "length", "small")
 
     def __init__(self, bodies: list[RequestBody]) -> None:
         self._bodies = bodies
         self._index = -1
-        self._left: int | None = None
+        self._told = AnnouncedLength(None)
         self._begun = False
         lengths = [body.length for body in bodies]
         self.length: int | None = None if None in lengths else sum(filter(None, lengths))
@@ -57,10 +58,9 @@ class MultipartBody:
             if self._index >= 0:
                 piece = await self._bodies[self._index].next_piece()
                 if piece is not None:
-                    self._count(piece)
+                    self._told.take(memoryview(piece).nbytes)
                     return piece
-                if self._left:
-                    raise _mismatch("fewer", self._bodies[self._index].length)
+                self._told.end()
                 await self._bodies[self._index].aclose()
             self._begin_next()
         return None
@@ -71,14 +71,8 @@ class MultipartBody:
             body = self._bodies[self._index]
             # Not before its turn: two parts may read one file, each from where it stood.
             body.restart()
-            self._left = body.length
-
-    def _count(self, piece: Piece) -> None:
-        """A part that has not its length would shift the content of those behind it, or be taken for whole."""
-        if self._left is not None:
-            self._left -= memoryview(piece).nbytes
-            if self._left < 0:
-                raise _mismatch("more", self._bodies[self._index].length)
+            # A part that has not its length would shift the content of those behind it, or be taken for whole.
+            self._told = AnnouncedLength(body.length, "a part of the request body", "it had")
 
     async def aclose(self) -> None:
         if 0 <= self._index < len(self._bodies):
@@ -133,7 +127,3 @@ def _join(parts: Sequence[Part], boundary: bytes) -> RequestBody:
 def _quote_boundary(boundary: bytes) -> bytes:
     """RFC 2046 §5.1.1: a boundary that is no token stands in quotes."""
     return boundary if re.fullmatch(rb"[0-9A-Za-z'+_.\-]+", boundary) else b'"%b"' % boundary
-
-
-def _mismatch(word: str, length: int | None) -> LocalProtocolError:
-    return LocalProtocolError(f"a part of the request body has {word} than the {length} bytes it had", phase="write")

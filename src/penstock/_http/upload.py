@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import trio
 
-from .._errors import LocalProtocolError, WriteError
+from .._errors import WriteError
+from .announced import AnnouncedLength
 from .request import encode_last_chunk
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ class Upload:
 
     async def _write_body(self) -> None:
         body = self._request.body
-        left = self._request.content_length
+        length = self._request.content_length
+        announced = AnnouncedLength(length)
         while True:
             # The caller's own code must not run under our write limit.
             self._timer.disarm()
@@ -118,19 +120,16 @@ class Upload:
                 break
             view = memoryview(piece).cast("B") if isinstance(piece, memoryview) else piece
             size = len(view)
+            announced.take(size)
             if not size:
                 await self._count_turn()
-            elif left is not None:
-                left -= size
-                if left < 0:
-                    raise self._mismatch("more")
+            elif length is not None:
                 await self._write(view)
             else:
                 await self._write_chunk(view, size)
-        if left is None:
+        announced.end()
+        if length is None:
             await self._write(encode_last_chunk(self._request.final_trailers()))
-        elif left:
-            raise self._mismatch("fewer")
 
     async def _write_chunk(self, piece: bytes | bytearray | memoryview, size: int) -> None:
         if size < _LARGE:
@@ -159,10 +158,6 @@ class Upload:
             # Others may take their time, and this is no wait for the peer.
             self._timer.disarm()
             await trio.lowlevel.checkpoint()
-
-    def _mismatch(self, word: str) -> LocalProtocolError:
-        length = self._request.content_length
-        return LocalProtocolError(f"the request body has {word} than the {length} bytes announced", phase="write")
 
 
 async def wait_permitted(permit: trio.Event) -> None:
