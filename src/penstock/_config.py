@@ -108,7 +108,7 @@ class PoolConfig:
     "configuration" gives each field's meaning, interaction, default and reason.
 
     Raises:
-        ValueError: a value is out of range, or asks for behaviour that is not available yet.
+        ValueError: a value is out of range, contradicts another, or needs a package that is not installed.
         TypeError: a value has the wrong type.
     """
 

@@ -62,13 +62,14 @@ class RetryPolicy:
             if nothing of it was sent.
         lost_answers: whether it is tried again where no answer came: no connection, one that broke, a time-out. Never
             after a certificate or a pin that is wrong, and never when the rules of HTTP were broken.
-        backoff: seconds; a pause is chosen by chance between 0 and this, and twice as much each further time.
-        backoff_max: the longest such pause, in seconds.
-        retry_after_max: the longest pause that a server may ask for (`Retry-After`, `retry-after-ms`), in seconds; its
-            answer is given to the caller if it asks for more. A pause it asks for is never made shorter.
-        budget_ratio: retries for each request, per endpoint, over the last ten seconds; with `budget_rate` the bound
-            that keeps retries from making an overload worse.
-        budget_rate: retries a second that are allowed besides.
+        backoff: seconds, more than 0; a pause is chosen by chance between 0 and this, and twice as much each further
+            time.
+        backoff_max: the longest such pause, in seconds; at least `backoff`.
+        retry_after_max: the longest pause that a server may ask for (`Retry-After`, `retry-after-ms`), in seconds, 0 or
+            more; its answer is given to the caller if it asks for more. A pause it asks for is never made shorter.
+        budget_ratio: retries for each request, per endpoint, over the last ten seconds, 0 or more; with `budget_rate`
+            the bound that keeps retries from making an overload worse.
+        budget_rate: retries a second that are allowed besides, 0 or more.
         idempotency_key: name of a header field in which requests of methods that are not idempotent get a key of their
             own, the same in all tries, for servers that know them; None for no key. A client sets it; `Pool.exchange`
             sends what it is given.

@@ -172,7 +172,7 @@ class Client:
                 unless all of the body had come with the head.
             InvalidURL: the URL cannot be used.
             StreamConsumed: the body could be sent only once, and was.
-            ValueError: options contradict each other, or are not available yet.
+            ValueError: options contradict each other, or one is out of range.
             TypeError: an option has the wrong type.
         """
         return await self._answer(self._settle("request", method, url, options))

@@ -131,6 +131,7 @@ class Lease:
         Raises:
             LocalProtocolError: something in the request is not allowed, or the lease was used before.
             TransportError: the exchange failed. The connection is closed then, as it is after a cancellation.
+            StreamConsumed: the content can be sent only once, and was; nothing has happened.
             TypeError: an argument has the wrong type.
         """
         request = self._prepare(method, target, headers, make_body(content), trailers=trailers, timeouts=timeouts)

@@ -186,6 +186,9 @@ class Pool:
             InvalidURL, UnsupportedProtocol: the origin is no origin.
             PoolTimeout, PoolFull, PoolClosed: no connection could be had.
             ConnectError: the dial on this caller's behalf failed.
+            ProxyError: likewise, on the way through a proxy.
+            ValueError: the priority is out of range.
+            TypeError: an argument has the wrong type.
         """
         check_place(priority, tenant)
         timeouts = self.timeouts if timeouts is None else check_timeouts(timeouts)
@@ -230,6 +233,7 @@ class Pool:
         Raises:
             RequestError: the request could not be answered; see its subclasses and attributes.
             InvalidURL: the origin is no origin, or the server_name no name of a host.
+            StreamConsumed: the content can be sent only once, and was.
             ValueError: an argument is out of range.
             TypeError: an argument has the wrong type.
         """
