@@ -104,6 +104,11 @@ class Counters(_ForEveryExchange):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+def key_of(origin: Origin, server_name: str | None) -> EndpointKey:
+    """What an endpoint is kept under."""
+    return origin if server_name is None else (origin, server_name)
+
+
 class Upstream:
     """A group of endpoints that serve the same thing, and the one queue of those who wait for any of them.
 
@@ -212,7 +217,7 @@ class Endpoint(Counters):
     @property
     def key(self) -> EndpointKey:
         """What it is kept under."""
-        return self.origin if self.server_name is None else (self.origin, self.server_name)
+        return key_of(self.origin, self.server_name)
 
     @property
     def counters(self) -> Counters:

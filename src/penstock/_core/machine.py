@@ -15,7 +15,7 @@ from .._events import CloseReason, RejectReason
 from . import backoff
 from .actions import Probe, WakeAt
 from .connection import ConnectionEntry, Signal, State
-from .endpoint import Endpoint
+from .endpoint import Endpoint, key_of
 from .expiry import life_span
 from .planning import Phase
 from .retrying import Retrying
@@ -61,7 +61,7 @@ class PoolMachine(Retrying):
 
         One that multiplexes may have connections that carry several exchanges; which, is seen when one is there.
         """
-        endpoint = self.endpoints.get(origin if server_name is None else (origin, server_name))
+        endpoint = self.endpoints.get(key_of(origin, server_name))
         if endpoint is None:
             endpoint = Endpoint(
                 origin,

@@ -19,6 +19,7 @@ import trio
 
 from .._core.actions import Close, Deliver, Dial, Emit, Fail, Probe, WakeAt
 from .._core.connection import ConnectionEntry, State
+from .._core.endpoint import key_of
 from .._core.machine import PoolMachine
 from .._core.waiters import Waiter, WaiterState
 from .._errors import ConnectTimeout, PenstockError, PoolClosed, ProxyError, RequestError, TLSError
@@ -156,7 +157,7 @@ class Runner:
 
     def endpoint(self, origin: Origin, server_name: str | None = None) -> Endpoint:
         """The machine's endpoint of an origin, with its route."""
-        endpoint = self.machine.endpoints.get(origin if server_name is None else (origin, server_name))
+        endpoint = self.machine.endpoints.get(key_of(origin, server_name))
         if endpoint is None:
             declared = self._upstreams.get(origin)
             route = self._connector.route(origin, declared, server_name)
@@ -200,8 +201,9 @@ class Runner:
             dial on this caller's behalf failed.
         """
         machine = self.machine
-        key = origin if server_name is None else (origin, server_name)
-        endpoint = machine.endpoints.get(key) or self.endpoint(origin, server_name)
+        # Most are kept under their origin, and every request comes this way.
+        endpoint = machine.endpoints.get(origin) if server_name is None else None
+        endpoint = endpoint or self.endpoint(origin, server_name)
         now = self.clock()
         entry = None if fresh else machine.take(now, endpoint)
         if entry is not None:
