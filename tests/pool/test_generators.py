@@ -327,3 +327,44 @@ async def test_a_cancellation_that_trailers_bring_along_ends_their_request(
         assert (await s.client.post(s.url, content=b"x")).content == b"1"
         await settle()
         assert_at_rest(s.pool, s.network)
+
+
+class Untidy:
+    """Content whose clean-up fails."""
+
+    def __aiter__(self) -> Untidy:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return b"x"
+
+    async def aclose(self) -> None:
+        raise ValueError("the clean-up failed")
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_failing_clean_up_hides_nothing_where_the_head_could_not_be_written(
+    answered: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leave(peer: ScriptedPeer) -> None:
+        await peer.wait(0.5)
+        if answered:
+            await peer.send(head(413, [(b"content-length", b"3")]) + b"big")
+        await peer.stall()
+
+    async with scene(leave) as s, s.pool.acquire(s.url) as lease:
+        stream = lease.connection.stream
+        send = type(stream).try_send
+
+        def refuse(self: Any, data: Any) -> int:
+            if self is stream:
+                raise penstock.WriteError("reset", phase="write")
+            return send(self, data)
+
+        monkeypatch.setattr(type(stream), "try_send", refuse)
+        timeouts = penstock.Timeouts(read=5)
+        if answered:
+            assert (await lease.request("POST", "/", content=Untidy(), timeouts=timeouts)).status == 413
+        else:
+            with pytest.raises(penstock.TransportError):
+                await lease.request("POST", "/", content=Untidy(), timeouts=timeouts)

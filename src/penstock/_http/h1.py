@@ -13,6 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -203,8 +204,10 @@ class HTTP1Exchange:
                 sent = stream.try_send(data)
             except WriteError as error:
                 self._broken = error
-                # Whoever makes the content must not wait for a reader that will never come.
-                await request.body.aclose()
+                # Whoever makes the content must not wait for a reader that will never come. What a clean-up raises must
+                # hide neither an answer nor this.
+                with suppress(Exception):
+                    await request.body.aclose()
                 return await self._read_head(request, timer, stream.try_receive(READ_SIZE), armed=-1)
             if whole is None or sent < len(data):
                 self.request_sent = "partly" if sent else "no"
