@@ -202,8 +202,7 @@ def _to_rule(pattern: object, proxy: object) -> _Rule:
         if place in ("", "*"):
             hosts = _EVERY_HOST
         elif place.startswith("*."):
-            name, port = to_place(place[2:])
-            hosts = _Hosts(None, f".{name}", port)
+            hosts = _below(place)
         else:
             name, port = to_place(place)
             hosts = _Hosts(name, None, port)
@@ -255,11 +254,18 @@ def _to_excepted_hosts(entry: str) -> _Hosts:
     if entry.count(":") > 1 and not entry.startswith("["):
         # An IPv6 address may stand without brackets where there is no port.
         entry = f"[{entry}]"
-    only_below = entry.startswith("*.")
-    name, port = to_place(entry[2:] if only_below else entry.removeprefix("."))
+    if entry.startswith("*."):
+        return _below(entry)
+    name, port = to_place(entry.removeprefix("."))
+    return _Hosts(name, None if _is_address(name) else f".{name}", port)
+
+
+def _below(place: str) -> _Hosts:
+    """The hosts that "*.host" means."""
+    name, port = to_place(place[2:])
     if _is_address(name):
-        return _Hosts(name, None, port)
-    return _Hosts(None if only_below else name, f".{name}", port)
+        raise InvalidURL("there is nothing below an address")
+    return _Hosts(None, f".{name}", port)
 
 
 def _is_address(host: str) -> bool:

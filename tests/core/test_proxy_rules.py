@@ -287,7 +287,10 @@ def test_no_proxy(entry: str, origin: str, direct: bool) -> None:
     assert ProxyRules.from_env(environ).find(parse_origin(origin)) == expected
 
 
-BAD_ENTRIES = ["", "a b", "http://a.test", "10.0.0.0/33", "a.test:0", "a.test:x", "[::1", "*.", ".", "a*", "1.2", "::g"]
+BAD_ENTRIES = [
+    "", "a b", "http://a.test", "10.0.0.0/33", "a.test:0", "a.test:x", "[::1", "*.", ".", "a*", "1.2", "::g",
+    "*.10.0.0.1", "*.[::1]",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("entry", BAD_ENTRIES)
@@ -302,7 +305,19 @@ def test_an_entry_that_cannot_be_used_is_refused_in_settings_and_ignored_in_the_
 
 @pytest.mark.parametrize(
     "pattern",
-    ["", "a.test", "all", "all:", "ftp://", "http://a.test/", "http://u@a.test", "http://a*", "http://*.", "all://a:0"],
+    [
+        "",
+        "a.test",
+        "all",
+        "all:",
+        "ftp://",
+        "http://a.test/",
+        "http://u@a.test",
+        "http://a*",
+        "http://*.",
+        "all://a:0",
+        "all://*.1.2.3.4",
+    ],
 )
 def test_a_pattern_that_is_none_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="is no pattern"):
