@@ -410,6 +410,24 @@ async def test_a_retry_policy_is_for_the_first_answer(
     assert [sent.body for sent in pool.sent] == [b'{"q":1}'] * 2
 
 
+async def test_options_that_can_be_read_once_are_read_once(autojump_clock: trio.testing.MockClock) -> None:
+    client, pool = client_for(stream(b"id: 1\ndata: a\n\n"), END)
+    async with client.sse(
+        "POST",
+        "https://h/x",
+        params=iter([("a", "b")]),
+        headers=iter([("authorization", "Bearer x")]),
+        data=iter([("c", "d")]),
+        retry=RetryPolicy(idempotency_key="Idempotency-Key"),
+        reconnect=Reconnect(),
+    ) as events:
+        assert [event.data async for event in events] == ["a"]
+    assert [(sent.url, sent.headers["authorization"], sent.body) for sent in pool.sent] == [
+        ("https://h/x?a=b", "Bearer x", b"c=d")
+    ] * 2
+    assert ["idempotency-key" in sent.headers for sent in pool.sent] == [True, False]
+
+
 async def test_a_204_at_once_is_a_stream_without_events() -> None:
     client, pool = client_for(END, END)
     async with client.sse("GET", "https://h", reconnect=Reconnect()) as events:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
+from .._core.retry import IDEMPOTENT
 from .._http.body import make_body
 from .._http.request import build_request
 
@@ -82,16 +84,23 @@ class Call:
             LocalProtocolError: the field cannot be sent.
         """
         fields = [field for field in self.fields if field[0] != name]
+        return self._evolve(fields if value is None else [*fields, (name, value)], self.retry)
+
+    def with_policy(self, policy: RetryPolicy) -> Call:
+        """The same request, to be tried again, with the idempotency key that the policy wants."""
+        return self._evolve(with_key(self.fields, policy, self.wire.method), policy)
+
+    def _evolve(self, fields: HeaderList, retry: RetryPolicy | None) -> Call:
         return Call(
             self.method,
             self.url,
-            fields if value is None else [*fields, (name, value)],
+            fields,
             self.body,
             limits=self.limits,
             priority=self.priority,
             tenant=self.tenant,
             max_redirects=self.max_redirects,
-            retry=self.retry,
+            retry=retry,
             trailers=self.trailers,
         )
 
@@ -105,3 +114,14 @@ class Call:
 
     def __str__(self) -> str:
         return f"{self.method} {self.url.shown}"
+
+
+def with_key(fields: HeaderList, policy: RetryPolicy, method: bytes) -> HeaderList:
+    """The fields with an idempotency key of their own, where the policy wants one and the method needs one.
+
+    They are returned as they are where not, or where a key is among them.
+    """
+    if policy.idempotency_key is None or method in IDEMPOTENT:
+        return fields
+    key = policy.idempotency_key.lower().encode()
+    return fields if any(field[0] == key for field in fields) else [*fields, (key, str(uuid4()).encode())]

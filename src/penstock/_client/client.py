@@ -249,16 +249,16 @@ class Client:
         check_event_timeout(event_timeout)
         if reconnect is not None and not isinstance(reconnect, Reconnect):
             raise TypeError(f"reconnect must be a Reconnect or None, not {reconnect!r}")
-        call = self._compose("sse", method, url, options, kind=StreamKind.EVENTS)
-        if reconnect is not None and not call.body.is_replayable:
-            raise ValueError("reconnect: this body can be sent only once; pass bytes or a file that can seek")
         if reconnect is None:
+            call = self._compose("sse", method, url, options, kind=StreamKind.EVENTS)
             return EventStreamContext(self._open_stream, call, event_timeout=event_timeout)
         # Reconnections are their own retries, and with another Last-Event-ID another request: without a policy a call
         # gets no idempotency key.
-        again = call
-        if call.retry is not None:
-            again = self._compose("sse", method, url, {**options, "retry": None}, kind=StreamKind.EVENTS)
+        again = self._compose("sse", method, url, {**options, "retry": None}, kind=StreamKind.EVENTS)
+        if not again.body.is_replayable:
+            raise ValueError("reconnect: this body can be sent only once; pass bytes or a file that can seek")
+        # Composed once: options may be iterators.
+        call = self._composer.with_policy(again, options.get("retry", UNSET))
         reconnections = Reconnections(again, self._open_stream, reconnect, chance=self._chance, pause=self._pause)
         return EventStreamContext(self._open_stream, call, event_timeout=event_timeout, reconnections=reconnections)
 

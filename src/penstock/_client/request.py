@@ -5,9 +5,7 @@ from __future__ import annotations
 from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypedDict
-from uuid import uuid4
 
-from .._core.retry import IDEMPOTENT
 from .._errors import InvalidURL
 from .._http.body import make_body
 from .._http.coding import accept_encoding
@@ -22,7 +20,7 @@ from .._retry_config import check_retry
 from .._types import Origin
 from .._url import URL, extend, parse_url
 from .._version import __version__
-from .call import Call
+from .call import Call, with_key
 from .fields import encode_fields, to_texts
 from .json_codec import find_dumps
 from .limits import UNSET, to_timeouts
@@ -212,9 +210,8 @@ class Composer:
         asked = where.origin, content_type, kind, given
         fields, header_set = self._settled.get(asked) or self._settle(asked)
         policy = self._retry if retry is UNSET else check_retry(retry)
-        if policy is not None and policy.idempotency_key is not None and verb not in IDEMPOTENT:
-            fields = with_key(fields, policy.idempotency_key)
-            header_set = make_header_set(where.origin, fields)
+        if policy is not None and (keyed := with_key(fields, policy, verb)) is not fields:
+            fields, header_set = keyed, make_header_set(where.origin, keyed)
         return Call(
             method,
             where,
@@ -228,6 +225,15 @@ class Composer:
             trailers=ending,
             wire=header_set.frame(verb, check_target(where.raw_target, verb), body, ending),
         )
+
+    def with_policy(self, call: Call, retry: RetryPolicy | Unset | None) -> Call:
+        """A call that was composed without a policy, with the one that its `retry` option asks for.
+
+        Raises:
+            TypeError: the option is none.
+        """
+        policy = self._retry if retry is UNSET else check_retry(retry)
+        return call if policy is None else call.with_policy(policy)
 
     def _settle(self, asked: _Asked) -> tuple[HeaderList, HeaderSet]:
         """The fields of a request, by themselves and checked together; remembered, since most come again."""
@@ -273,12 +279,6 @@ class Composer:
         if content is not None:
             raise _two_bodies()
         return make_body(encode_fields(data, "data")), b"application/x-www-form-urlencoded"
-
-
-def with_key(fields: HeaderList, name: str) -> HeaderList:
-    """The fields with an idempotency key of their own, unless they have one."""
-    key = name.lower().encode()
-    return fields if any(field[0] == key for field in fields) else [*fields, (key, str(uuid4()).encode())]
 
 
 def _two_bodies() -> ValueError:
