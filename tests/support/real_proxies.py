@@ -77,9 +77,18 @@ def _running(command: Callable[[int], Sequence[str]]) -> Iterator[int]:
                 yield port
                 return
         finally:
-            process.terminate()
-            process.wait(timeout=10)
+            _stop(process)
     raise RuntimeError(f"{process.args!r} does not listen")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End it; by force if need be, for tinyproxy may get stuck in the handler of the signal that asks it to."""
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
