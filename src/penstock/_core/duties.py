@@ -100,8 +100,9 @@ class Duties(Planning):
     def _released_from_queue(self, waiter: Waiter) -> None:
         self.waiting -= 1
         self._timers.cancel(waiter)
-        self._stalled.follow(waiter.endpoint.upstream)
-        self._starving.follow(waiter.endpoint.upstream)
+        if self._stalled.notes:
+            self._stalled.follow(waiter.endpoint.upstream)
+            self._starving.follow(waiter.endpoint.upstream)
 
     # ---- serve -------------------------------------------------------------------------------------------------------
 
